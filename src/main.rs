@@ -1,0 +1,2 @@
+//! auditferry
+fn main() {}

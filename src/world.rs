@@ -1,0 +1,128 @@
+//! Everything that a test replaces, in one struct that is handed down: network, clock, randomness, gate.
+//!
+//! The agent asks for time, randomness and HTTP here and nowhere else (invariant I9), so that the crash test can run
+//! the whole agent against one simulated service, on a paused clock, and kill it at every call.
+
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+use jiff::Timestamp;
+
+/// What the agent may ask of the world outside. Cheap to clone.
+#[derive(Clone)]
+pub struct World {
+    /// Makes HTTP clients, one per source.
+    pub http: Arc<dyn HttpFactory>,
+    /// Wall clock and sleeping.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness: jitter, identifiers.
+    pub random: Arc<dyn Random>,
+    /// Where the crash test counts and kills; in production every gate is open.
+    pub gate: Gate,
+}
+
+/// How a source reaches its service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transport {
+    /// PEM certificates added to the system's.
+    pub ca: Option<Vec<u8>>,
+    /// Proxy URL; `None` follows the usual environment variables. Never used for loopback.
+    pub proxy: Option<String>,
+}
+
+/// Makes HTTP clients.
+pub trait HttpFactory: Send + Sync {
+    /// A client for one source. Fails on an unreadable certificate or proxy URL.
+    fn client(&self, transport: &Transport) -> Result<Arc<dyn Http>, HttpError>;
+}
+
+/// One HTTP exchange. No redirect is followed, no status is an error.
+#[async_trait]
+pub trait Http: Send + Sync {
+    /// Sends the request; returns when the response's head is there. `timeout` bounds that wait.
+    async fn send(&self, request: http::Request<Bytes>, timeout: Duration)
+    -> Result<http::Response<Body>, HttpError>;
+}
+
+/// A response body as it arrives. The reader bounds what it takes.
+pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, HttpError>> + Send>>;
+
+/// Why no (whole) response came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// Name not resolved, connection refused, TLS refused, proxy refused: the words say which.
+    #[error("{0}")]
+    Connect(String),
+    /// Nothing came in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The connection broke before the body was complete.
+    #[error("the connection ended before the body was complete: {0}")]
+    Body(String),
+    /// The process is dying (crash test only): nothing happens any more.
+    #[error("dead")]
+    Dead,
+}
+
+/// Wall clock and sleeping.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// The machine's time; the service's own `Date` is learned from its answers.
+    fn now(&self) -> Timestamp;
+    /// Sleeps. On a paused tokio clock this is virtual time.
+    async fn sleep(&self, duration: Duration);
+}
+
+/// Randomness.
+pub trait Random: Send + Sync {
+    /// 64 random bits.
+    fn next(&self) -> u64;
+}
+
+/// A point where the crash test may kill the agent.
+#[derive(Clone, Default)]
+pub struct Gate(Option<Arc<dyn GateKeeper>>);
+
+/// Decides at each gate whether the agent still lives.
+pub trait GateKeeper: Send + Sync {
+    /// Passes gate `seam` (`http`, `sink`, `clock`, `ledger`); `detail` says what is about to happen, or happened. False: dead from now on.
+    fn pass(&self, seam: &'static str, detail: &str) -> bool;
+}
+
+impl Gate {
+    /// A gate that `keeper` watches.
+    pub fn watched(keeper: Arc<dyn GateKeeper>) -> Self {
+        Gate(Some(keeper))
+    }
+
+    /// True while the agent lives. Always true in production.
+    pub fn pass(&self, seam: &'static str, detail: &str) -> bool {
+        match &self.0 {
+            None => true,
+            Some(keeper) => keeper.pass(seam, detail),
+        }
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Gate(watched)" } else { "Gate(open)" })
+    }
+}
+
+/// The machine's clock.
+pub struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await
+    }
+}
