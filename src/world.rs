@@ -42,8 +42,7 @@ pub trait HttpFactory: Send + Sync {
 #[async_trait]
 pub trait Http: Send + Sync {
     /// Sends the request; returns when the response's head is there. `timeout` bounds that wait.
-    async fn send(&self, request: http::Request<Bytes>, timeout: Duration)
-    -> Result<http::Response<Body>, HttpError>;
+    async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Body>, HttpError>;
 }
 
 /// A response body as it arrives. The reader bounds what it takes.
@@ -89,6 +88,11 @@ pub struct Gate(Option<Arc<dyn GateKeeper>>);
 pub trait GateKeeper: Send + Sync {
     /// Passes gate `seam` (`http`, `sink`, `clock`, `ledger`); `detail` says what is about to happen, or happened. False: dead from now on.
     fn pass(&self, seam: &'static str, detail: &str) -> bool;
+
+    /// Whether the agent has the named fault built in: the crash test must notice each of them.
+    fn mutant(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 impl Gate {
@@ -103,6 +107,13 @@ impl Gate {
             None => true,
             Some(keeper) => keeper.pass(seam, detail),
         }
+    }
+}
+
+impl Gate {
+    /// True when this agent is the named mutant. Never in a build without feature `testing`.
+    pub fn mutant(&self, name: &str) -> bool {
+        cfg!(any(test, feature = "testing")) && self.0.as_ref().is_some_and(|keeper| keeper.mutant(name))
     }
 }
 
