@@ -23,6 +23,21 @@ pub struct World {
     pub gate: Gate,
 }
 
+impl World {
+    /// The same world, for the named loop: the crash test tells the loops apart by it.
+    pub fn on(&self, name: &'static str) -> World {
+        World { gate: Gate { keeper: self.gate.keeper.clone(), of: name }, ..self.clone() }
+    }
+
+    /// Sleeps; the dead never wake up.
+    pub async fn sleep(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+        if !self.gate.pass("clock", self.gate.of) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// How a source reaches its service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transport {
@@ -82,7 +97,10 @@ pub trait Random: Send + Sync {
 
 /// A point where the crash test may kill the agent.
 #[derive(Clone, Default)]
-pub struct Gate(Option<Arc<dyn GateKeeper>>);
+pub struct Gate {
+    keeper: Option<Arc<dyn GateKeeper>>,
+    of: &'static str,
+}
 
 /// Decides at each gate whether the agent still lives.
 pub trait GateKeeper: Send + Sync {
@@ -98,12 +116,12 @@ pub trait GateKeeper: Send + Sync {
 impl Gate {
     /// A gate that `keeper` watches.
     pub fn watched(keeper: Arc<dyn GateKeeper>) -> Self {
-        Gate(Some(keeper))
+        Gate { keeper: Some(keeper), of: "agent" }
     }
 
     /// True while the agent lives. Always true in production.
     pub fn pass(&self, seam: &'static str, detail: &str) -> bool {
-        match &self.0 {
+        match &self.keeper {
             None => true,
             Some(keeper) => keeper.pass(seam, detail),
         }
@@ -113,13 +131,13 @@ impl Gate {
 impl Gate {
     /// True when this agent is the named mutant. Never in a build without feature `testing`.
     pub fn mutant(&self, name: &str) -> bool {
-        cfg!(any(test, feature = "testing")) && self.0.as_ref().is_some_and(|keeper| keeper.mutant(name))
+        cfg!(any(test, feature = "testing")) && self.keeper.as_ref().is_some_and(|keeper| keeper.mutant(name))
     }
 }
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Gate(watched)" } else { "Gate(open)" })
+        f.write_str(if self.keeper.is_some() { "Gate(watched)" } else { "Gate(open)" })
     }
 }
 

@@ -1,2 +1,213 @@
 //! Loop 2: fetches the bodies of owed contents and stores their records (design §4, 3 and 4).
+
+mod body;
 pub mod chunk;
+mod select;
+pub mod split;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tracing::{debug, error, warn};
+
+pub use select::Select;
+
+use crate::{
+    activity::Activity,
+    agent::{Stop, millis},
+    budget::{self, Fetch as Wanted, SinkState},
+    ledger::{Entered, FetchTarget, Ledger, LedgerError, Millis, Need},
+    retry::Policy,
+    source::office365::{Class, Office365, SourceError},
+    world::World,
+};
+
+/// Bodies fetched at once, in all.
+const TOGETHER: usize = 16;
+/// Of one tenant.
+const PER_TENANT: usize = 4;
+/// Contents created within this time are live (milliseconds).
+pub const LIVE: Millis = 3_600_000;
+
+/// Where a tenant's bodies come from, and what of them is kept.
+#[derive(Clone)]
+pub struct Origin {
+    pub(crate) source: Office365,
+    pub(crate) select: Select,
+}
+
+/// Fetches what is owed, within the body budget.
+pub struct Fetch {
+    pub(crate) world: World,
+    pub(crate) ledger: Ledger,
+    /// By tenant GUID and content type.
+    pub(crate) origins: BTreeMap<(String, String), Origin>,
+    /// Compressed bytes.
+    pub(crate) body_budget: u64,
+    pub(crate) activity: Activity,
+}
+
+/// Why a body is not in the ledger.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    Source(SourceError),
+    Ledger(LedgerError),
+}
+
+impl From<LedgerError> for Trouble {
+    fn from(error: LedgerError) -> Self {
+        Trouble::Ledger(error)
+    }
+}
+
+impl From<SourceError> for Trouble {
+    fn from(error: SourceError) -> Self {
+        Trouble::Source(error)
+    }
+}
+
+impl Fetch {
+    /// Runs until `stop`; what is being fetched then is fetched again at the next start.
+    pub async fn run(self, mut stop: Stop) -> Result<(), LedgerError> {
+        let mut running = FuturesUnordered::new();
+        let mut busy: BTreeMap<i64, String> = BTreeMap::new();
+        let this = &self;
+        while !stop.is_set() {
+            if busy.is_empty() {
+                self.forgive(self.resume().await)?;
+            }
+            let targets = match self.targets(&busy).await {
+                Ok(targets) => targets,
+                Err(error) => {
+                    self.forgive(Err(error))?;
+                    Vec::new()
+                }
+            };
+            for target in targets {
+                busy.insert(target.content, target.tenant.clone());
+                running.push(async move {
+                    let result = this.one(&target).await;
+                    (target.content, result)
+                });
+            }
+            self.activity.pulse("fetch", millis(&self.world), millis(&self.world) + 60_000);
+            tokio::select! {
+                biased;
+                () = stop.wait() => break,
+                Some((content, result)) = running.next(), if !busy.is_empty() => {
+                    busy.remove(&content);
+                    self.forgive(result)?;
+                }
+                () = self.activity.hints.fetch.notified() => {}
+                () = self.world.sleep(Duration::from_secs(if self.activity.ledger_state().is_some() { 30 } else { 5 })) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn origin(&self, target: &FetchTarget) -> Option<&Origin> {
+        self.origins.get(&(target.tenant.clone(), target.content_type.clone()))
+    }
+
+    /// A ledger that can't be written now is said and waited for; one that is broken ends the agent.
+    fn forgive(&self, result: Result<(), LedgerError>) -> Result<(), LedgerError> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) if error.passes() => {
+                error!("{error}");
+                self.activity.ledger_error(Some(error.to_string()));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finishes contents whose ids were being entered when the agent died.
+    async fn resume(&self) -> Result<(), LedgerError> {
+        for content in self.ledger.complete_contents().await? {
+            self.enter_ids(content).await?;
+        }
+        Ok(())
+    }
+
+    async fn enter_ids(&self, content: i64) -> Result<(), LedgerError> {
+        while self.ledger.enter_ids(content, millis(&self.world)).await? == Entered::More {}
+        self.activity.hints.deliver.notify_waiters();
+        Ok(())
+    }
+
+    async fn targets(&self, busy: &BTreeMap<i64, String>) -> Result<Vec<FetchTarget>, LedgerError> {
+        let room = TOGETHER - busy.len().min(TOGETHER);
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        let view = self.ledger.budget_view().await?;
+        let sinks: Vec<SinkState> = view
+            .sinks
+            .iter()
+            .map(|sink| SinkState { sink: sink.id, ahead: sink.ahead, first_missing: sink.first_missing })
+            .collect();
+        let plan = budget::plan(&sinks, view.total, self.body_budget);
+        if plan.drop.is_some() {
+            self.activity.hints.sweep.notify_one();
+        }
+        let now = millis(&self.world);
+        let need = match plan.fetch {
+            Wanted::Everything => Need::Everything { live: now - LIVE },
+            Wanted::Only(contents) => Need::Only(contents),
+        };
+        // more than there is room for: those of a busy or throttled tenant are passed over
+        let found = self.ledger.to_fetch(need, now, 8 * TOGETHER).await?;
+        let mut per_tenant: BTreeMap<&str, usize> = BTreeMap::new();
+        for tenant in busy.values() {
+            *per_tenant.entry(tenant).or_default() += 1;
+        }
+        let mut chosen = BTreeSet::new();
+        for target in &found {
+            let running = per_tenant.entry(&target.tenant).or_default();
+            let ready = self.origin(target).is_some_and(|origin| !origin.source.is_throttled());
+            if ready && *running < PER_TENANT && chosen.len() < room && !busy.contains_key(&target.content) {
+                *running += 1;
+                chosen.insert(target.content);
+            }
+        }
+        Ok(found.into_iter().filter(|target| chosen.remove(&target.content)).collect())
+    }
+
+    /// One body, to its end: stored, to be tried again, or lost.
+    async fn one(&self, target: &FetchTarget) -> Result<(), LedgerError> {
+        let Some(origin) = self.origin(target) else { return Ok(()) };
+        match body::store(&self.world, &self.ledger, origin, target).await {
+            Ok(()) => {
+                self.activity.ledger_error(None);
+                self.enter_ids(target.content).await
+            }
+            Err(Trouble::Ledger(error)) => Err(error),
+            Err(Trouble::Source(error)) if error.class == Class::Expired => {
+                warn!(content = target.content_id, "{error}");
+                self.ledger.lose(target.content, "expired before it could be fetched", millis(&self.world)).await
+            }
+            Err(Trouble::Source(error)) => self.again(target, &error).await,
+        }
+    }
+
+    async fn again(&self, target: &FetchTarget, error: &SourceError) -> Result<(), LedgerError> {
+        if self.world.gate.mutant("give up after 3 attempts") && target.attempts >= 2 {
+            return self.ledger.give_up(target.content).await;
+        }
+        let delay =
+            Policy::for_class(error.class).delay(target.attempts + 1, error.retry_after, &*self.world.random);
+        let retry_at = millis(&self.world) + delay.as_millis() as Millis;
+        self.activity.fetch_failed(&error.code);
+        if target.attempts == 0 {
+            warn!(content = target.content_id, code = error.code, "{error}; tried again until it expires");
+        } else {
+            debug!(content = target.content_id, attempt = target.attempts + 1, "{error}");
+        }
+        self.ledger.fetch_failed(target.content, error.to_string(), retry_at).await
+    }
+}

@@ -150,7 +150,7 @@ impl Books {
                 let Account { sink, owed, delivered, filtered, skipped, quarantined, lost, pending } = account;
                 if *owed != delivered + filtered + skipped + quarantined + lost + pending {
                     let identity = format!(
-                        "owed {owed} is not delivered {delivered} + filtered {filtered} + skipped {skipped} + quarantined {quarantined} + lost {lost} + pending {pending}"
+                        "owed {owed} is not delivered {delivered} + filtered {filtered} + skipped copies {skipped} + quarantined {quarantined} + lost {lost} + pending {pending}"
                     );
                     open.push(Imbalance { stream: format!("{} for sink {sink}", stream.name()), identity });
                 }

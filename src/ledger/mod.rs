@@ -13,6 +13,8 @@ mod requeue;
 mod seen;
 mod streams;
 mod upkeep;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{
