@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use auditferry_contract::{CheckedSink, Env};
+use auditferry_contract::{CheckedSink, Env, Limits};
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
 
@@ -10,9 +10,9 @@ use crate::{
     activity::Activity,
     codec::Codec,
     collect::Collect,
-    config::Filter,
+    config::{Filter, Select},
     deliver::Deliver,
-    fetch::{Fetch, Origin, Select},
+    fetch::{Fetch, Origin},
     ledger::{Ledger, LedgerError, Millis, SinkSpec, StreamSpec},
     source::office365::Office365,
     sweep::Sweep,
@@ -43,6 +43,8 @@ pub struct SinkSetup {
     pub name: String,
     /// Checked, not yet open.
     pub checked: Box<dyn CheckedSink>,
+    /// What it can take, with the configuration's own limits.
+    pub limits: Limits,
     /// How events are written.
     pub codec: Arc<dyn Codec>,
     /// What it wants.
@@ -193,6 +195,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
             sink: row.id,
             name: sink.name,
             checked: sink.checked,
+            limits: sink.limits,
             env: Arc::clone(&env),
             codec: sink.codec,
             filter: sink.filter,

@@ -5,14 +5,17 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use crate::{
     activity::Activity,
     agent::{Stop, millis},
-    ledger::{Admission, Ledger, LedgerError, Millis, StreamRow},
-    retry::Policy,
-    source::office365::{Class, Office365, Paging, SourceError, SubscriptionState, window},
+    ledger::{Admission, Ledger, LedgerError, Listed, Millis, StreamRow},
+    retry,
+    source::office365::{Class, Office365, Paging, SourceError, Subscription,
+        window::{self, Window},
+    },
     world::World,
 };
 
@@ -34,6 +37,7 @@ pub struct Collect {
 /// Why a stream was not listed to its end.
 enum Trouble {
     Source(SourceError),
+    Paging(String),
     Ledger(LedgerError),
 }
 
@@ -75,6 +79,7 @@ impl Collect {
                         }
                     }
                     Err(Trouble::Ledger(error)) => self.ledger_trouble(error)?,
+                    Err(Trouble::Paging(_)) => {}
                 }
             }
             if subscriptions_at > Millis::MIN {
@@ -98,17 +103,21 @@ impl Collect {
 
     async fn subscriptions(&self, attempts: &mut BTreeMap<i64, Attempt>) -> Result<(), Trouble> {
         let now = millis(&self.world);
-        for (content_type, state) in self.source.ensure_subscriptions().await? {
-            let Some(stream) = self.streams.iter().find(|stream| stream.content_type.eq_ignore_ascii_case(&content_type)) else {
+        for state in self.source.ensure_subscriptions().await? {
+            let Some(stream) =
+                self.streams.iter().find(|stream| stream.content_type.eq_ignore_ascii_case(&state.content_type))
+            else {
                 continue;
             };
             let attempt = attempts.entry(stream.id).or_default();
-            match state {
-                Ok(state) => {
+            match state.outcome {
+                // shown as enabled in a while: not known yet what it was before
+                Ok(Subscription::Pending) => attempt.unsure = false,
+                Ok(found) => {
                     attempt.unsure = false;
-                    let was_off = state != SubscriptionState::Enabled;
+                    let was_off = found != Subscription::AlreadyEnabled;
                     if was_off {
-                        warn!(tenant = stream.tenant, content_type, "the subscription was not enabled: started it");
+                        warn!(tenant = stream.tenant, content_type = stream.content_type, "the subscription was not enabled: started it");
                     }
                     self.ledger.subscription_enabled(stream.id, was_off, now).await?;
                 }
@@ -145,6 +154,10 @@ impl Collect {
                     }
                 }
                 Err(Trouble::Source(error)) => self.failed(stream, attempt, &error),
+                Err(Trouble::Paging(words)) => {
+                    let delay = retry::LISTING.after(attempt.failures + 1, &*self.world.random);
+                    self.noted(stream, attempt, "Paging", words, delay);
+                }
                 Err(Trouble::Ledger(error)) => {
                     self.ledger_trouble(error)?;
                     attempt.not_before = now + 30_000;
@@ -165,23 +178,25 @@ impl Collect {
     }
 
     fn failed(&self, stream: &StreamRow, attempt: &mut Attempt, error: &SourceError) {
-        attempt.failures += 1;
         attempt.unsure |= error.class == Class::StartSubscription;
-        let delay = Policy::for_class(error.class).delay(attempt.failures, error.retry_after, &*self.world.random);
+        let policy = error.policy(retry::LISTING);
+        let delay = error.retry_after.unwrap_or_else(|| policy.after(attempt.failures + 1, &*self.world.random));
+        self.noted(stream, attempt, &error.code, error.to_string(), delay);
+    }
+
+    /// Notes a failure. Repeated ones are folded: the state is in `status`, the log says what changed.
+    fn noted(&self, stream: &StreamRow, attempt: &mut Attempt, code: &str, words: String, delay: Duration) {
+        attempt.failures += 1;
         attempt.not_before = millis(&self.world) + delay.as_millis() as Millis;
-        let (tenant, content_type) = (&stream.tenant, &stream.content_type);
-        let changed = {
-            let mut changed = false;
-            self.activity.stream(&name(stream), |known| {
-                changed = known.code.as_deref() != Some(error.code.as_str());
-                known.error = Some(error.to_string());
-                known.code = Some(error.code.clone());
-            });
-            changed
-        };
-        // repeated errors are folded: the state is in `status`, the log says what changed
+        let mut changed = false;
+        self.activity.stream(&name(stream), |known| {
+            changed = known.code.as_deref() != Some(code);
+            known.error = Some(words.clone());
+            known.code = Some(code.to_owned());
+        });
         if changed {
-            error!(tenant, content_type, code = error.code, "{error}; the next try is in {} s", delay.as_secs());
+            let (tenant, content_type) = (&stream.tenant, &stream.content_type);
+            error!(tenant, content_type, code, "{words}; the next try is in {} s", delay.as_secs());
         }
     }
 
@@ -189,27 +204,33 @@ impl Collect {
     async fn list(&self, stream: &StreamRow) -> Result<u64, Trouble> {
         let row = self.ledger.stream(&stream.tenant, &stream.content_type).await?;
         let now = millis(&self.world);
-        let service_now = now + self.source.service_offset().as_millis() as Millis;
-        let oldest = service_now - window::REACH;
-        if row.cursor < oldest && row.listed.is_some() {
+        let service_now = self.source.service_now();
+        let bound = timestamp(row.lower_bound);
+        // what lies before the cursor was listed; without a complete listing there is nothing that could have been missed
+        let cursor = row.listed.map(|_| timestamp(row.cursor));
+        let recent = window::live(cursor, bound, service_now);
+        if let Some((from, to)) = recent.gap.filter(|_| cursor.is_some()) {
             warn!(tenant = row.tenant, content_type = row.content_type, "could not be listed for more than 7 days: that is a gap");
-            self.ledger.unlisted(row.id, row.cursor, oldest, now).await?;
+            self.ledger.unlisted(row.id, from.as_millisecond(), to.as_millisecond(), now).await?;
         }
-        let bound = row.lower_bound.max(oldest);
-        let recent = (row.cursor - window::OVERLAP).max(bound).min(service_now);
         let mut new = 0;
-        for slice in window::slices(recent, service_now) {
-            new += self.list_window(&row, slice, Some(slice.end), None).await?;
+        let listed_from = recent.slices.first().map(Window::start);
+        for slice in recent.slices {
+            new += self.list_window(&row, slice, Some(slice.end().as_millisecond()), None).await?;
         }
         if row.listed_past.is_none_or(|at| now - at >= HOUR) {
-            let past = window::slices(bound, recent);
+            let past = window::past(bound, listed_from.unwrap_or(service_now)).slices;
             let last = past.len();
             if last == 0 {
                 self.admit(&row, Vec::new(), None, Some(now)).await?;
             }
             for (n, slice) in past.into_iter().enumerate() {
                 let ends = (n + 1 == last).then_some(now);
-                new += self.list_window(&row, slice, None, ends).await?;
+                // time has passed: the oldest window may have left the service's reach
+                match window::clamp(slice, self.source.service_now()) {
+                    Some(slice) => new += self.list_window(&row, slice, None, ends).await?,
+                    None => new += self.admit(&row, Vec::new(), None, ends).await?,
+                }
             }
         }
         Ok(new)
@@ -219,7 +240,7 @@ impl Collect {
     async fn list_window(
         &self,
         row: &StreamRow,
-        slice: window::Window,
+        slice: Window,
         cursor: Option<Millis>,
         listed_past: Option<Millis>,
     ) -> Result<u64, Trouble> {
@@ -228,14 +249,23 @@ impl Collect {
         let mut new = 0;
         loop {
             let page = self.source.list(&row.content_type, slice, token.as_ref()).await?;
-            let next = paging.next(page.next)?;
-            let last = next.is_none() || self.world.gate.mutant("cursor moved with the first page");
-            for refused in page.refused {
-                warn!(tenant = row.tenant, "{refused}");
+            for words in &page.warnings {
+                warn!(tenant = row.tenant, content_type = row.content_type, "{words}");
             }
-            new += self.admit(row, page.contents, cursor.filter(|_| last), listed_past.filter(|_| last)).await?;
-            match next {
-                Some(next) => token = Some(next),
+            let last = matches!(page.next, Ok(None)) || self.world.gate.mutant("cursor moved with the first page");
+            let contents = page.contents.into_iter().map(|content| Listed {
+                content_id: content.content_id,
+                uri: content.uri,
+                created: content.created.as_millisecond(),
+                expires: content.expires.as_millisecond(),
+            });
+            // what this page lists is owed, whatever comes of the next one
+            new += self.admit(row, contents.collect(), cursor.filter(|_| last), listed_past.filter(|_| last)).await?;
+            match page.next? {
+                Some(next) => {
+                    paging.follow(&next).map_err(|error| Trouble::Paging(error.to_string()))?;
+                    token = Some(next);
+                }
                 None => return Ok(new),
             }
         }
@@ -244,13 +274,17 @@ impl Collect {
     async fn admit(
         &self,
         row: &StreamRow,
-        contents: Vec<crate::ledger::Listed>,
+        contents: Vec<Listed>,
         cursor: Option<Millis>,
         listed_past: Option<Millis>,
     ) -> Result<u64, LedgerError> {
         let now = millis(&self.world);
         self.ledger.admit(Admission { stream: row.id, contents, cursor, listed_past, now }).await
     }
+}
+
+fn timestamp(millis: Millis) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// The stream's name in words, metrics and `status`.

@@ -170,7 +170,7 @@ fn service(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     for (source, counters) in &snapshot.live.requests {
         throttled.push((vec![source.as_str()], counters.throttled));
         for ((operation, code), number) in &counters.requests {
-            requests.push((vec![source.as_str(), operation.as_ref(), code.as_str()], *number));
+            requests.push((vec![source.as_str(), *operation, code.as_str()], *number));
         }
     }
     scrape.counter(&REQUESTS, requests)?;

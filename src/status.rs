@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     activity::{Activity, Pulse, SinkActivity, StreamActivity},
     ledger::{Books, Gap, Ledger, LedgerError, Millis},
-    source::office365::Requests,
+    source::office365::Counts,
 };
 
 /// A loop that has not turned for this long, and does not sleep until a time to come, hangs (milliseconds).
@@ -40,7 +40,7 @@ pub struct Live {
     /// Failed fetches by code.
     pub fetch_failures: BTreeMap<String, u64>,
     /// API requests by source.
-    pub requests: BTreeMap<String, Requests>,
+    pub requests: BTreeMap<String, Counts>,
 }
 
 impl Snapshot {
@@ -48,7 +48,7 @@ impl Snapshot {
     pub async fn take(
         ledger: &Ledger,
         activity: Option<&Activity>,
-        requests: BTreeMap<String, Requests>,
+        requests: BTreeMap<String, Counts>,
         now: Millis,
     ) -> Result<Snapshot, LedgerError> {
         let books = ledger.books().await?;

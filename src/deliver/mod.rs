@@ -7,7 +7,7 @@ mod verdict;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use auditferry_contract::{Batch, Cause, CheckedSink, Env, Sink, SinkError};
+use auditferry_contract::{Batch, Cause, CheckedSink, Env, Limits, Sink, SinkError};
 use futures_util::FutureExt;
 use tracing::{error, info, warn};
 
@@ -20,7 +20,7 @@ use crate::{
     config::Filter,
     fetch::LIVE,
     ledger::{Ledger, LedgerError, Millis, Piece, Place},
-    retry::Policy,
+    retry,
     world::World,
 };
 
@@ -35,6 +35,7 @@ pub struct Deliver {
     pub(crate) sink: i64,
     pub(crate) name: String,
     pub(crate) checked: Box<dyn CheckedSink>,
+    pub(crate) limits: Limits,
     pub(crate) env: Arc<dyn Env>,
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) filter: Filter,
@@ -120,7 +121,7 @@ impl Deliver {
         if pieces.is_empty() {
             return Ok(Step::Idle);
         }
-        let mut made = batch::make(pieces, &self.codec, &self.filter, &self.checked.limits())?;
+        let mut made = batch::make(pieces, &self.codec, &self.filter, &self.limits)?;
         self.activity.sink(&self.name, |known| known.unreadable += made.unreadable);
         if made.messages.is_empty() {
             self.ledger.confirm(self.sink, made.progress()).await?;
@@ -199,7 +200,7 @@ impl Deliver {
         if !self.world.gate.pass("sink", "deliver") {
             return Err(retry("dead".into()));
         }
-        let deadline = self.checked.limits().deadline;
+        let deadline = self.limits.deadline;
         let answer = tokio::select! {
             biased;
             answer = AssertUnwindSafe(sink.deliver(batch)).catch_unwind() => answer,
@@ -226,8 +227,8 @@ impl Deliver {
     }
 
     fn failed(&self, verdict: &Verdict, failures: u32) -> Duration {
-        let policy = if verdict.blocked { Policy::Blocked } else { Policy::Sink };
-        let delay = policy.delay(failures, verdict.after, &*self.world.random);
+        let policy = if verdict.blocked { retry::BLOCKED } else { retry::SINK };
+        let delay = verdict.after.unwrap_or_else(|| policy.after(failures, &*self.world.random));
         let mut changed = false;
         self.activity.sink(&self.name, |known| {
             *known.attempts.entry(verdict.outcome).or_default() += 1;

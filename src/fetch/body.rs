@@ -1,17 +1,14 @@
 //! One body: streamed, split, selected, written to the ledger chunk by chunk as it arrives.
 
-use futures_util::StreamExt;
-
 use super::{
     Origin, Trouble,
     chunk::ChunkBuilder,
-    select::{Judge, RECORD_BYTES, Verdict},
-    split::{Piece, Splitter},
+    select::{Judge, Verdict},
+    split::{Limits, Piece, SplitError, Splitter},
 };
 use crate::{
     agent::millis,
     ledger::{Counts, FetchTarget, Ledger, LedgerError},
-    source::office365::SourceError,
     world::World,
 };
 
@@ -32,7 +29,7 @@ pub(super) async fn store(
     target: &FetchTarget,
 ) -> Result<(), Trouble> {
     let mut blob = origin.source.fetch(&target.uri).await?;
-    let mut splitter = Splitter::new(RECORD_BYTES);
+    let mut splitter = Splitter::new(Limits::default());
     let mut out = Out {
         judge: Judge::new(origin.select, &target.tenant, &target.content_id),
         builder: ChunkBuilder::default(),
@@ -41,11 +38,11 @@ pub(super) async fn store(
         failed: None,
     };
     let (mut seq, mut first) = (0, 0);
-    while let Some(bytes) = blob.next().await {
-        splitter.push(&bytes?, &mut |piece| out.take(piece)).map_err(|error| malformed(target, &error.to_string()))?;
+    while let Some(bytes) = blob.next().await? {
+        splitter.push(&bytes, &mut |piece| out.take(piece)).map_err(malformed)?;
         out.write(ledger, target.content, &mut seq, &mut first).await?;
     }
-    splitter.finish().map_err(|error| malformed(target, &error.to_string()))?;
+    splitter.finish().map_err(malformed)?;
     out.close();
     out.write(ledger, target.content, &mut seq, &mut first).await?;
     ledger.complete(target.content, out.counts, millis(world)).await?;
@@ -53,8 +50,8 @@ pub(super) async fn store(
 }
 
 /// A body that is not the array it should be is fetched again, until it expires.
-fn malformed(target: &FetchTarget, words: &str) -> Trouble {
-    Trouble::Source(SourceError::malformed_body(&target.uri, words))
+fn malformed(error: SplitError) -> Trouble {
+    Trouble::Malformed(format!("the body can't be read: {error}"))
 }
 
 impl Out<'_> {
@@ -68,7 +65,8 @@ impl Out<'_> {
                     return;
                 }
             },
-            Piece::Oversize { kept, .. } => self.judge.unreadable(kept),
+            Piece::TooDeep(record) => self.judge.unreadable(record),
+            Piece::Oversize { head, .. } => self.judge.unreadable(head),
         };
         self.counts.unreadable += u64::from(frame.unreadable);
         self.counts.records += 1;

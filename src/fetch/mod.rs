@@ -14,15 +14,14 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tracing::{debug, error, warn};
 
-pub use select::Select;
-
 use crate::{
     activity::Activity,
     agent::{Stop, millis},
     budget::{self, Fetch as Wanted, SinkState},
+    config::Select,
     ledger::{Entered, FetchTarget, Ledger, LedgerError, Millis, Need},
-    retry::Policy,
-    source::office365::{Class, Office365, SourceError},
+    retry,
+    source::office365::{Office365, SourceError},
     world::World,
 };
 
@@ -32,6 +31,9 @@ const TOGETHER: usize = 16;
 const PER_TENANT: usize = 4;
 /// Contents created within this time are live (milliseconds).
 pub const LIVE: Millis = 3_600_000;
+
+/// The service says that a content has expired; every other refusal is tried again until the content's own expiry.
+const EXPIRED: &str = "AF20051";
 
 /// Where a tenant's bodies come from, and what of them is kept.
 #[derive(Clone)]
@@ -55,6 +57,8 @@ pub struct Fetch {
 #[derive(Debug)]
 pub(crate) enum Trouble {
     Source(SourceError),
+    /// Not the array that it should be.
+    Malformed(String),
     Ledger(LedgerError),
 }
 
@@ -169,7 +173,7 @@ impl Fetch {
         let mut chosen = BTreeSet::new();
         for target in &found {
             let running = per_tenant.entry(&target.tenant).or_default();
-            let ready = self.origin(target).is_some_and(|origin| !origin.source.is_throttled());
+            let ready = self.origin(target).is_some_and(|origin| origin.source.backed_off().is_none());
             if ready && *running < PER_TENANT && chosen.len() < room && !busy.contains_key(&target.content) {
                 *running += 1;
                 chosen.insert(target.content);
@@ -187,27 +191,33 @@ impl Fetch {
                 self.enter_ids(target.content).await
             }
             Err(Trouble::Ledger(error)) => Err(error),
-            Err(Trouble::Source(error)) if error.class == Class::Expired => {
+            Err(Trouble::Source(error)) if error.code == EXPIRED => {
                 warn!(content = target.content_id, "{error}");
                 self.ledger.lose(target.content, "expired before it could be fetched", millis(&self.world)).await
             }
-            Err(Trouble::Source(error)) => self.again(target, &error).await,
+            Err(Trouble::Source(error)) => {
+                let policy = error.policy(retry::FETCH);
+                let delay = error.retry_after.unwrap_or_else(|| policy.after(target.attempts + 1, &*self.world.random));
+                self.again(target, &error.code, error.to_string(), delay).await
+            }
+            Err(Trouble::Malformed(words)) => {
+                let delay = retry::FETCH.after(target.attempts + 1, &*self.world.random);
+                self.again(target, "MalformedBody", words, delay).await
+            }
         }
     }
 
-    async fn again(&self, target: &FetchTarget, error: &SourceError) -> Result<(), LedgerError> {
+    async fn again(&self, target: &FetchTarget, code: &str, words: String, delay: Duration) -> Result<(), LedgerError> {
         if self.world.gate.mutant("give up after 3 attempts") && target.attempts >= 2 {
             return self.ledger.give_up(target.content).await;
         }
-        let delay =
-            Policy::for_class(error.class).delay(target.attempts + 1, error.retry_after, &*self.world.random);
         let retry_at = millis(&self.world) + delay.as_millis() as Millis;
-        self.activity.fetch_failed(&error.code);
+        self.activity.fetch_failed(code);
         if target.attempts == 0 {
-            warn!(content = target.content_id, code = error.code, "{error}; tried again until it expires");
+            warn!(content = target.content_id, code, "{words}; tried again until it expires");
         } else {
-            debug!(content = target.content_id, attempt = target.attempts + 1, "{error}");
+            debug!(content = target.content_id, attempt = target.attempts + 1, "{words}");
         }
-        self.ledger.fetch_failed(target.content, error.to_string(), retry_at).await
+        self.ledger.fetch_failed(target.content, words, retry_at).await
     }
 }

@@ -8,19 +8,10 @@ use std::{
 use auditferry_contract::EventId;
 
 use super::chunk::Frame;
-use crate::event::{self, identity};
-
-/// Deeper or larger records are delivered as unreadable.
-pub const RECORD_BYTES: usize = 16 << 20;
-
-/// What of a tenant's records is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Select {
-    /// Every record.
-    All,
-    /// What the catalogue says is Power Platform, and whatever can't be read.
-    PowerPlatform,
-}
+use crate::{
+    config::Select,
+    event::{self, catalogue, identity},
+};
 
 /// What became of a record.
 pub enum Verdict<'a> {
@@ -49,7 +40,7 @@ impl<'b> Judge<'b> {
     pub fn look<'a>(&mut self, record: &'a [u8]) -> Verdict<'a> {
         let looked = catch_unwind(AssertUnwindSafe(|| {
             let identity = identity::identify(record, self.tenant, self.content_id, 0).ok()?;
-            let wanted = self.select == Select::All || event::selected_by_default(record);
+            let wanted = self.select == Select::All || is_power_platform(record);
             Some((identity, wanted))
         }));
         match looked {
@@ -85,4 +76,9 @@ impl<'b> Judge<'b> {
         *seen += 1;
         *seen - 1
     }
+}
+
+fn is_power_platform(record: &[u8]) -> bool {
+    let peek = event::peek(record);
+    catalogue::selected_by_default(peek.record_type, peek.workload.as_deref())
 }
