@@ -8,6 +8,8 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod event;
+pub mod fetch;
+pub mod retry;
 pub mod simulator;
 pub mod sinks;
 pub mod source;

@@ -1,1 +1,3 @@
-//! stub
+//! Where audit content comes from.
+
+pub mod office365;

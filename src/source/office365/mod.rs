@@ -1,1 +1,2 @@
-//! stub
+//! Office 365 Management Activity API.
+pub mod window;
