@@ -3,6 +3,9 @@
 //! The agent asks for time, randomness and HTTP here and nowhere else (invariant I9), so that the crash test can run
 //! the whole agent against one simulated service, on a paused clock, and kill it at every call.
 
+pub mod http_client;
+pub mod random;
+
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
