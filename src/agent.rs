@@ -174,7 +174,9 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
     let mut loops = JoinSet::new();
     let mut origins = BTreeMap::new();
     for source in sources {
-        let streams = streams.iter().filter(|row| row.tenant == source.tenant && source.content_types.contains(&row.content_type));
+        let streams = streams
+            .iter()
+            .filter(|row| row.tenant == source.tenant && source.content_types.contains(&row.content_type));
         let streams = streams.cloned().collect();
         for content_type in &source.content_types {
             let origin = Origin { source: source.source.clone(), select: source.select };
@@ -185,7 +187,8 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         let collect = Collect { world, ledger, source: source.source, streams, poll: source.poll, activity, name };
         loops.spawn(collect.run(stop.clone()));
     }
-    let fetch = Fetch { world: world.on("fetch"), ledger: ledger.clone(), origins, body_budget, activity: activity.clone() };
+    let fetch =
+        Fetch { world: world.on("fetch"), ledger: ledger.clone(), origins, body_budget, activity: activity.clone() };
     loops.spawn(fetch.run(stop.clone()));
     for sink in sinks {
         let Some(row) = sink_rows.iter().find(|row| row.name == sink.name) else { continue };

@@ -13,7 +13,8 @@ use crate::{
     agent::{Stop, millis},
     ledger::{Admission, Ledger, LedgerError, Listed, Millis, StreamRow},
     retry,
-    source::office365::{Class, Office365, Paging, SourceError, Subscription,
+    source::office365::{
+        Class, Office365, Paging, SourceError, Subscription,
         window::{self, Window},
     },
     world::World,
@@ -94,7 +95,8 @@ impl Collect {
 
     fn wait(&self, attempts: &BTreeMap<i64, Attempt>) -> Duration {
         let now = millis(&self.world);
-        let earliest = attempts.values().filter(|attempt| attempt.failures > 0).map(|attempt| attempt.not_before - now).min();
+        let earliest =
+            attempts.values().filter(|attempt| attempt.failures > 0).map(|attempt| attempt.not_before - now).min();
         match earliest {
             Some(wait) => Duration::from_millis(wait.max(1000) as u64).min(self.poll),
             None => self.poll,
@@ -117,7 +119,11 @@ impl Collect {
                     attempt.unsure = false;
                     let was_off = found != Subscription::AlreadyEnabled;
                     if was_off {
-                        warn!(tenant = stream.tenant, content_type = stream.content_type, "the subscription was not enabled: started it");
+                        warn!(
+                            tenant = stream.tenant,
+                            content_type = stream.content_type,
+                            "the subscription was not enabled: started it"
+                        );
                     }
                     self.ledger.subscription_enabled(stream.id, was_off, now).await?;
                 }
@@ -210,7 +216,11 @@ impl Collect {
         let cursor = row.listed.map(|_| timestamp(row.cursor));
         let recent = window::live(cursor, bound, service_now);
         if let Some((from, to)) = recent.gap.filter(|_| cursor.is_some()) {
-            warn!(tenant = row.tenant, content_type = row.content_type, "could not be listed for more than 7 days: that is a gap");
+            warn!(
+                tenant = row.tenant,
+                content_type = row.content_type,
+                "could not be listed for more than 7 days: that is a gap"
+            );
             self.ledger.unlisted(row.id, from.as_millisecond(), to.as_millisecond(), now).await?;
         }
         let mut new = 0;

@@ -18,7 +18,6 @@ pub mod deliver;
 pub mod env;
 pub mod event;
 pub mod fetch;
-pub mod http_client;
 pub mod ledger;
 pub mod metrics;
 pub mod own_events;

@@ -112,8 +112,13 @@ fn streams(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
         Some((vec![name.as_str()], age.max(0.0)))
     });
     scrape.gauge(&LISTING_AGE, listed.collect())?;
-    let failing = snapshot.live.streams.iter().filter_map(|(name, live)| Some((vec![name.as_str(), live.code.as_deref()?], 1.0)));
+    let failing =
+        snapshot.live.streams.iter().filter_map(|(name, live)| Some((vec![name.as_str(), live.code.as_deref()?], 1.0)));
     scrape.gauge(&STREAM_ERROR, failing.collect())
+}
+
+fn floats(values: Vec<(Vec<&str>, u64)>) -> Vec<(Vec<&str>, f64)> {
+    values.into_iter().map(|(labels, value)| (labels, value as f64)).collect()
 }
 
 fn accounts(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
@@ -127,17 +132,18 @@ fn accounts(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
         }
         values
     };
-    let gauge = |values: Vec<(Vec<&'_ str>, u64)>| values.into_iter().map(|(labels, value)| (labels, value as f64)).collect::<Vec<_>>();
     scrape.counter(&OWED, of(|account| account.owed))?;
     scrape.counter(&DELIVERED, of(|account| account.delivered))?;
     scrape.counter(&FILTERED, of(|account| account.filtered))?;
     scrape.counter(&SKIPPED, of(|account| account.skipped))?;
     scrape.counter(&LOST, of(|account| account.lost))?;
-    scrape.gauge(&QUARANTINED, gauge(of(|account| account.quarantined)))?;
-    scrape.gauge(&PENDING, gauge(of(|account| account.pending)))?;
-    let lost = snapshot.books.lost_contents.iter().map(|(stream, sink, reason, contents)| {
-        (vec![stream.as_str(), sink.as_str(), reason.as_str()], *contents)
-    });
+    scrape.gauge(&QUARANTINED, floats(of(|account| account.quarantined)))?;
+    scrape.gauge(&PENDING, floats(of(|account| account.pending)))?;
+    let lost = snapshot
+        .books
+        .lost_contents
+        .iter()
+        .map(|(stream, sink, reason, contents)| (vec![stream.as_str(), sink.as_str(), reason.as_str()], *contents));
     scrape.counter(&LOST_CONTENTS, lost.collect())?;
     scrape.gauge(&BOOKS_OPEN, vec![(vec![], snapshot.books.imbalances().len() as f64)])
 }
@@ -146,7 +152,8 @@ fn sinks(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     let books = &snapshot.books.sinks;
     let age = |oldest: Option<i64>| oldest.map_or(0.0, |oldest| (snapshot.now - oldest) as f64 / 1000.0);
     scrape.gauge(&OLDEST, books.iter().map(|sink| (vec![sink.name.as_str()], age(sink.oldest))).collect())?;
-    scrape.gauge(&CONTENTS_OWED, books.iter().map(|sink| (vec![sink.name.as_str()], sink.contents as f64)).collect())?;
+    scrape
+        .gauge(&CONTENTS_OWED, books.iter().map(|sink| (vec![sink.name.as_str()], sink.contents as f64)).collect())?;
     scrape.gauge(&AHEAD, books.iter().map(|sink| (vec![sink.name.as_str()], sink.ahead as f64)).collect())?;
     let gone = books.iter().filter(|sink| !sink.configured && sink.contents > 0);
     scrape.gauge(&UNCONFIGURED, gone.map(|sink| (vec![sink.name.as_str()], 1.0)).collect())?;
@@ -157,8 +164,12 @@ fn sinks(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     }
     scrape.counter(&ATTEMPTS, attempts)?;
     scrape.counter(&SENT_BYTES, live.iter().map(|(name, sink)| (vec![name.as_str()], sink.bytes)).collect())?;
-    scrape.counter(&UNREADABLE_EVENTS, live.iter().map(|(name, sink)| (vec![name.as_str()], sink.unreadable)).collect())?;
-    scrape.gauge(&FAILING, live.iter().map(|(name, sink)| (vec![name.as_str()], f64::from(sink.failures))).collect())?;
+    scrape.counter(
+        &UNREADABLE_EVENTS,
+        live.iter().map(|(name, sink)| (vec![name.as_str()], sink.unreadable)).collect(),
+    )?;
+    scrape
+        .gauge(&FAILING, live.iter().map(|(name, sink)| (vec![name.as_str()], f64::from(sink.failures))).collect())?;
     let lag = live.iter().filter_map(|(name, sink)| Some((vec![name.as_str()], sink.lag? as f64 / 1000.0)));
     scrape.gauge(&LAG, lag.collect())
 }
@@ -184,12 +195,33 @@ fn ledger(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     scrape.gauge(&BUILD, vec![(vec![env!("CARGO_PKG_VERSION"), &crate::features().join(",")], 1.0)])?;
     scrape.gauge(&UNFETCHED, vec![(vec![], books.unfetched as f64)])?;
     scrape.gauge(&GAPS, vec![(vec!["open"], books.open_gaps as f64), (vec!["all"], books.gaps as f64)])?;
-    scrape.gauge(&LEDGER_BYTES, vec![(vec!["file"], books.file_bytes as f64), (vec!["bodies"], books.stored_bytes as f64)])?;
+    scrape.gauge(
+        &LEDGER_BYTES,
+        vec![(vec!["file"], books.file_bytes as f64), (vec!["bodies"], books.stored_bytes as f64)],
+    )?;
     scrape.gauge(&LEDGER_ROWS, vec![(vec!["contents"], books.contents as f64), (vec!["ids"], books.seen as f64)])?;
     let writable = if snapshot.live.ledger_error.is_some() { 0.0 } else { 1.0 };
     scrape.gauge(&LEDGER_WRITABLE, vec![(vec![], writable)])?;
-    let ages = snapshot.live.pulses.iter().map(|(name, pulse)| {
-        (vec![name.as_str()], (snapshot.now - pulse.turned) as f64 / 1000.0)
-    });
+    let ages = snapshot
+        .live
+        .pulses
+        .iter()
+        .map(|(name, pulse)| (vec![name.as_str()], (snapshot.now - pulse.turned) as f64 / 1000.0));
     scrape.gauge(&LOOP_AGE, ages.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_explained_in_the_docs() {
+        let page = include_str!("../docs/metrics.md");
+        for Definition(name, help, labels) in ALL {
+            let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            let row = format!("| `{name}` | {labels} | {help} |");
+            assert!(page.contains(&row), "docs/metrics.md lacks: {row}");
+        }
+        assert_eq!(page.matches("| `auditferry_").count(), ALL.len(), "docs/metrics.md explains what is not there");
+    }
 }

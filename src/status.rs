@@ -205,9 +205,34 @@ struct JsonGap {
 
 impl From<&Gap> for JsonGap {
     fn from(gap: &Gap) -> Self {
-        let Gap { id, tenant, content_type, sink, content_id, from, to, records, reason, suspected, found_at, closed_at } =
-            gap.clone();
-        JsonGap { id, tenant, content_type, sink, content_id, from, to, records, reason, suspected, found_at, closed_at }
+        let Gap {
+            id,
+            tenant,
+            content_type,
+            sink,
+            content_id,
+            from,
+            to,
+            records,
+            reason,
+            suspected,
+            found_at,
+            closed_at,
+        } = gap.clone();
+        JsonGap {
+            id,
+            tenant,
+            content_type,
+            sink,
+            content_id,
+            from,
+            to,
+            records,
+            reason,
+            suspected,
+            found_at,
+            closed_at,
+        }
     }
 }
 

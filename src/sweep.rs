@@ -78,7 +78,10 @@ impl Sweep {
             freed += bytes;
         }
         if freed > 0 {
-            info!(bytes = freed, "dropped stored bodies to stay within body_budget; they are fetched again when there is room");
+            info!(
+                bytes = freed,
+                "dropped stored bodies to stay within body_budget; they are fetched again when there is room"
+            );
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! `auditferry run`: the agent, until SIGTERM.
 
-use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
+use auditferry_contract::{Env, SecretRef, SecretString};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -18,9 +20,12 @@ use crate::{
     config::{Config, SourceConfig, secret::Secrets},
     env::AgentEnv,
     ledger::{self, Ledger},
-    source::office365::Office365,
-    world::World,
+    source::{SecretReader, Settings, office365::Office365},
+    world::{Transport, World},
 };
+
+/// How long an answer's head may take, and how long a body may stall.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs until SIGTERM or SIGINT; a second signal ends the process at once, which is always safe.
 pub async fn run(config: Config, world: World) -> Exit {
@@ -157,14 +162,38 @@ fn setup(
     Ok((setup, watched))
 }
 
-fn client(source: &SourceConfig, world: &World, env: &Arc<AgentEnv>) -> Result<Office365, String> {
-    let ca = match &source.ca {
-        Some(path) => Some(read(path).map_err(|error| format!("source {}: ca {}: {error}", source.name, path.display()))?),
-        None => None,
-    };
-    crate::source::connect(source, ca, world, Arc::clone(env))
+/// Reads a source's secret through the agent's [`Env`], anew for each token.
+struct Secret {
+    env: Arc<AgentEnv>,
+    reference: SecretRef,
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    std::fs::read(path)
+#[async_trait]
+impl SecretReader for Secret {
+    async fn secret(&self) -> Result<SecretString, String> {
+        self.env.secret(&self.reference).await.map_err(|cause| cause.to_string())
+    }
+}
+
+fn client(source: &SourceConfig, world: &World, env: &Arc<AgentEnv>) -> Result<Office365, String> {
+    let ca = match &source.ca {
+        Some(path) => Some(
+            std::fs::read(path).map_err(|error| format!("source {}: ca {}: {error}", source.name, path.display()))?,
+        ),
+        None => None,
+    };
+    let settings = Settings {
+        tenant: source.tenant.clone(),
+        client: source.client.clone(),
+        api: source.api.to_string(),
+        authority: source.authority.to_string(),
+        audience: source.audience.clone(),
+        publisher: source.publisher.clone(),
+        content: source.content.iter().map(|content| content.as_str().to_owned()).collect(),
+        transport: Transport { ca, proxy: source.proxy.as_ref().map(ToString::to_string) },
+        timeout: TIMEOUT,
+        stall: TIMEOUT,
+    };
+    let secret = Arc::new(Secret { env: Arc::clone(env), reference: source.secret.clone() });
+    Office365::new(settings, world, secret).map_err(|error| format!("source {}: {error}", source.name))
 }

@@ -188,15 +188,18 @@ impl Deliver {
         }
         match AssertUnwindSafe(self.checked.open(Arc::clone(&self.env))).catch_unwind().await {
             Ok(opened) => opened,
-            Err(_) => Err(SinkError::Retry { untaken: vec![], after: None, cause: Cause("the sink panicked while it was opened".into()) }),
+            Err(_) => Err(SinkError::Retry {
+                untaken: vec![],
+                after: None,
+                cause: Cause("the sink panicked while it was opened".into()),
+            }),
         }
     }
 
     async fn deliver(&self, sink: &dyn Sink, batch: Batch) -> Result<(), Verdict> {
         let count = batch.len();
-        let retry = |words: String| {
-            Verdict::of(SinkError::Retry { untaken: vec![], after: None, cause: Cause(words) }, count)
-        };
+        let retry =
+            |words: String| Verdict::of(SinkError::Retry { untaken: vec![], after: None, cause: Cause(words) }, count);
         if !self.world.gate.pass("sink", "deliver") {
             return Err(retry("dead".into()));
         }
@@ -238,7 +241,12 @@ impl Deliver {
         });
         // the same words over and over are folded; `status` and /metrics have the state
         if changed && verdict.blocked {
-            error!(sink = self.name, "blocked, a person must act: {}; tried again in {} s", verdict.cause, delay.as_secs());
+            error!(
+                sink = self.name,
+                "blocked, a person must act: {}; tried again in {} s",
+                verdict.cause,
+                delay.as_secs()
+            );
         } else if changed {
             warn!(sink = self.name, "not taken: {}; tried again in {} s", verdict.cause, delay.as_secs());
         }

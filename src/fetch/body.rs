@@ -83,7 +83,13 @@ impl Out<'_> {
         }
     }
 
-    async fn write(&mut self, ledger: &Ledger, content: i64, seq: &mut u32, first: &mut u64) -> Result<(), LedgerError> {
+    async fn write(
+        &mut self,
+        ledger: &Ledger,
+        content: i64,
+        seq: &mut u32,
+        first: &mut u64,
+    ) -> Result<(), LedgerError> {
         if let Some(error) = self.failed.take() {
             return Err(LedgerError::Broken(format!("a chunk can't be compressed: {error}")));
         }

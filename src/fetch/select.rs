@@ -45,15 +45,21 @@ impl<'b> Judge<'b> {
         }));
         match looked {
             Ok(Some((_, false))) => Verdict::Unselected,
-            Ok(Some((identity, true))) if identity.deduplicable => {
-                Verdict::Kept(Frame { id: identity.id, second: identity.second, unreadable: false, no_id: false, record })
-            }
+            Ok(Some((identity, true))) if identity.deduplicable => Verdict::Kept(Frame {
+                id: identity.id,
+                second: identity.second,
+                unreadable: false,
+                no_id: false,
+                record,
+            }),
             Ok(Some((first, true))) => {
                 let nth = self.nth(first.id);
                 let id = match nth {
                     0 => first.id,
                     // what could be identified once can be again; should it not, two equal ids are a nuisance, not a loss
-                    nth => identity::identify(record, self.tenant, self.content_id, nth).map_or(first.id, |again| again.id),
+                    nth => {
+                        identity::identify(record, self.tenant, self.content_id, nth).map_or(first.id, |again| again.id)
+                    }
                 };
                 Verdict::Kept(Frame { id, second: first.second, unreadable: false, no_id: true, record })
             }

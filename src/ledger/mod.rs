@@ -12,9 +12,9 @@ mod open;
 mod requeue;
 mod seen;
 mod streams;
-mod upkeep;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod writer;
 
 use std::{

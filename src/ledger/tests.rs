@@ -160,7 +160,11 @@ async fn a_dropped_body_is_fetched_again_and_delivered_once() {
     assert_eq!(story.drain(0).await, [0_u8; 0]);
     story.store("one", &[2, 1]).await;
     assert_eq!(story.drain(0).await, [2, 1], "another order of the same records is no copy of itself");
-    assert_eq!(story.ledger.books().await.unwrap().streams[0].read, 3, "each record is counted once, at its first store");
+    assert_eq!(
+        story.ledger.books().await.unwrap().streams[0].read,
+        3,
+        "each record is counted once, at its first store"
+    );
 }
 
 #[tokio::test]
@@ -278,6 +282,8 @@ async fn transactions_of_many_callers_share_a_commit_and_one_that_fails_is_undon
     }
     drop(ledger);
     let again = Ledger::open_for_reading(dir.path()).unwrap();
-    let rows = again.read(|c| Ok(c.query_row("SELECT count(*) FROM meta WHERE key LIKE 'k%'", [], |row| row.get::<_, i64>(0))?)).await;
+    let rows = again
+        .read(|c| Ok(c.query_row("SELECT count(*) FROM meta WHERE key LIKE 'k%'", [], |row| row.get::<_, i64>(0))?))
+        .await;
     assert_eq!(rows.unwrap(), 100 - 15);
 }
