@@ -33,11 +33,11 @@ pub async fn run(config: Config, world: World) -> Exit {
         Ok(stop) => stop,
         Err(error) => return fail(Exit::Other, &format!("signals can't be received: {error}")),
     };
-    until(config, world, stop).await
+    until(config, world, Secrets::default(), stop).await
 }
 
 /// Runs until `stop` resolves; what `run` and `demo` have in common.
-pub async fn until(config: Config, world: World, stop: impl Future<Output = ()>) -> Exit {
+pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Future<Output = ()>) -> Exit {
     // held until the end: a second agent on the same directory is refused
     let _lock = match ledger::lock(&config.agent.state_dir) {
         Ok(lock) => lock,
@@ -58,7 +58,7 @@ pub async fn until(config: Config, world: World, stop: impl Future<Output = ()>)
         info!("/metrics, /livez and /readyz are at http://{address}");
     }
     let activity = Activity::default();
-    let (setup, sources) = match setup(config, &world, ledger.clone(), activity.clone()) {
+    let (setup, sources) = match setup(config, &world, secrets, ledger.clone(), activity.clone()) {
         Ok(setup) => setup,
         Err(words) => return fail(Exit::Configuration, &words),
     };
@@ -116,10 +116,11 @@ fn signals() -> std::io::Result<impl Future<Output = ()>> {
 fn setup(
     config: Config,
     world: &World,
+    secrets: Secrets,
     ledger: Ledger,
     activity: Activity,
 ) -> Result<(Setup, Vec<WatchedSource>), String> {
-    let env = AgentEnv::new(world.clone(), Secrets::default());
+    let env = AgentEnv::new(world.clone(), secrets);
     let mut sources = Vec::new();
     let mut watched = Vec::new();
     let mut tenants = BTreeMap::new();
