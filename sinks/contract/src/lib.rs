@@ -1,133 +1,53 @@
 //! What a sink and the agent promise each other.
-use async_trait::async_trait;
-use bytes::Bytes;
-pub use secrecy::SecretString;
-use std::{
-    any::Any,
-    fmt,
-    ops::Deref,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+//!
+//! A sink is a crate with one `pub const KIND: SinkKind`. The agent reads the configuration and calls
+//! [`SinkKind::check`] (pure), then [`CheckedSink::open`] (the only place that connects), then [`Sink::deliver`] for
+//! every batch. A sink has no loop of its own: no retry, no reconnect, no batching, no counting. It says what happened
+//! ([`SinkError`]), and the agent alone decides what comes next.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use async_trait::async_trait;
+//! use auditferry_contract::*;
+//!
+//! pub const KIND: SinkKind = SinkKind { name: "memory", sample: "kind = \"memory\"", check };
+//!
+//! fn check(mut options: Options<'_>, _: &Format) -> Result<Box<dyn CheckedSink>, ConfigErrors> {
+//!     let room = options::size(&mut options, "room", 1..=1 << 20).unwrap_or(4096);
+//!     options.finalize(None)?; // reports every mistake of the table, unknown keys included
+//!     Ok(Box::new(Checked { room: room as usize }))
+//! }
+//! struct Checked { room: usize }
+//! #[async_trait]
+//! impl CheckedSink for Checked {
+//!     fn limits(&self) -> Limits { Limits { message_bytes: self.room, ..Limits::default() } }
+//!     async fn open(&self, _: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> { Ok(Arc::new(Memory)) }
+//! }
+//! struct Memory;
+//! #[async_trait]
+//! impl Sink for Memory {
+//!     fn confirmation(&self) -> Confirmation { Confirmation::Sent }
+//!     async fn deliver(&self, batch: Batch) -> Result<(), SinkError> { drop(batch); Ok(()) }
+//! }
+//! # let format = Format { codec: "raw", schema: "raw".into(), media_type: "application/json" };
+//! # let mut value = toml_span::parse("room = \"8 KiB\"").unwrap();
+//! # let checked = (KIND.check)(Options::new(&mut value).unwrap(), &format).unwrap();
+//! # assert_eq!(checked.limits().message_bytes, 8192);
+//! ```
+
+mod message;
+pub mod options;
+mod secret;
+mod sink;
+
+pub use message::{Batch, EventId, Format, Message, NotAnEventId, Severity};
+pub use secrecy::{ExposeSecret, SecretString};
+pub use secret::SecretRef;
+pub use sink::{Cause, CheckedSink, Confirmation, Env, Limits, Refusal, Sink, SinkError, SinkKind};
+/// The TOML reader whose types stand in this contract, so that a sink names the same version.
+pub use toml_span;
+/// Typed reads of a sink's own table; `finalize(None)` returns every mistake with its place, unknown keys included.
 pub use toml_span::{Deserialize, de_helpers::TableHelper as Options};
+
 /// Every mistake of one table, each with its place in the file.
 pub type ConfigErrors = toml_span::DeserError;
-
-/// 128 bits that name one event for ever; written as a UUID (version 8).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct EventId(pub [u8; 16]);
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Severity {
-    Informational,
-    Low,
-    Medium,
-    High,
-    Critical,
-}
-
-/// One event, encoded, on its way to one sink.
-pub struct Message {
-    pub id: EventId,
-    pub time: jiff::Timestamp,
-    pub severity: Severity,
-    pub tenant: Arc<str>,
-    pub product: &'static str,
-    pub operation: Arc<str>,
-    pub partition_key: Arc<str>,
-    pub body: Bytes,
-}
-/// What a sink gets in one call. While it lives it counts against `Limits::in_hand`: drop it once its bytes are written.
-pub struct Batch {
-    messages: Vec<Message>,
-    _held: Option<Box<dyn Any + Send + Sync>>,
-}
-impl Batch {
-    pub fn new(messages: Vec<Message>, held: Option<Box<dyn Any + Send + Sync>>) -> Self {
-        Batch { messages, _held: held }
-    }
-}
-impl Deref for Batch {
-    type Target = [Message];
-    fn deref(&self) -> &[Message] {
-        &self.messages
-    }
-}
-
-pub struct Format {
-    pub codec: &'static str,
-    pub schema: Arc<str>,
-    pub media_type: &'static str,
-}
-#[derive(Clone, Debug)]
-pub struct Limits {
-    pub message_bytes: usize,
-    pub batch_bytes: usize,
-    pub batch_messages: usize,
-    pub batch_age: Duration,
-    pub in_flight: usize,
-    pub in_hand: usize,
-    pub deadline: Duration,
-    pub settle: Duration,
-}
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Confirmation {
-    Sent,
-    Accepted,
-    Stored,
-}
-
-#[async_trait]
-pub trait Sink: Send + Sync {
-    fn confirmation(&self) -> Confirmation;
-    async fn deliver(&self, batch: Batch) -> Result<(), SinkError>;
-    async fn lost(&self) -> Cause {
-        std::future::pending().await
-    }
-    async fn close(&self) {}
-}
-pub enum SinkError {
-    Retry { untaken: Vec<usize>, after: Option<Duration>, cause: Cause },
-    Refused { refused: Vec<Refusal>, untaken: Vec<usize>, cause: Cause },
-    Blocked { cause: Cause },
-}
-pub struct Refusal {
-    pub position: usize,
-    pub cause: Cause,
-}
-/// Words for a person: what happened, where, what to do; never a secret.
-#[derive(Clone, Debug)]
-pub struct Cause(pub String);
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-impl From<std::io::Error> for Cause {
-    fn from(e: std::io::Error) -> Self {
-        Cause(e.to_string())
-    }
-}
-
-pub enum SecretRef {
-    File(PathBuf),
-    Env(String),
-    KeyVault(String),
-}
-#[async_trait]
-pub trait Env: Send + Sync {
-    fn agent(&self) -> &str;
-    async fn secret(&self, reference: &SecretRef) -> Result<SecretString, Cause>;
-    async fn file(&self, path: &Path) -> Result<Bytes, Cause>;
-    fn random(&self) -> u128;
-}
-pub struct SinkKind {
-    pub name: &'static str,
-    pub sample: &'static str,
-    pub check: fn(Options<'_>, &Format) -> Result<Box<dyn CheckedSink>, ConfigErrors>,
-}
-#[async_trait]
-pub trait CheckedSink: Send + Sync {
-    fn limits(&self) -> Limits;
-    async fn open(&self, env: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError>;
-}
