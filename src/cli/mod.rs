@@ -1,1 +1,4 @@
-//! stub
+//! The commands, one file each.
+
+pub mod map;
+mod split;
