@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, sync::watch};
 use super::{Exit, run, status};
 use crate::{
     agent::millis,
-    config::{self, SourceFile},
+    config::{self, SourceFile, secret::Secrets},
     simulator::{Profile, Simulator, http},
     sinks::registry,
     world::World,
@@ -20,6 +20,8 @@ use crate::{
 
 /// The variable that carries the simulated client secret into the configuration.
 const SECRET: &str = "AUDITFERRY_DEMO_SECRET";
+/// Its value: the simulated tenant lives for half a minute, on loopback.
+const VALUE: &str = "simulated-secret";
 
 /// Rate, length and place of the demo.
 #[derive(Args, Clone, Debug)]
@@ -53,9 +55,12 @@ async fn show(args: &DemoArgs, world: World) -> Result<Exit, String> {
     clear(&args.folder)?;
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| format!("no port on loopback: {error}"))?;
     let base = format!("http://{}", listener.local_addr().map_err(|error| error.to_string())?);
-    let profile = Profile::demo(&base, args.seed, args.rate, world.clock.now());
-    let (tenant, client) = (profile.tenants[0].guid.clone(), profile.tenants[0].client.clone());
-    let secret = profile.tenants[0].secrets[0].clone();
+    let mut profile = Profile::named("demo", world.clock.now(), args.seed).ok_or("this build has no demo profile")?;
+    profile.base_url.clone_from(&base);
+    let simulated = profile.tenants.first_mut().ok_or("the demo profile has no tenant")?;
+    simulated.set_rate(args.rate);
+    let (tenant, client) = (simulated.id.clone(), simulated.client.clone());
+    simulated.secrets = vec![VALUE.into()];
     let text = configuration(&args.folder, &base, &tenant, &client);
     let file = SourceFile { path: args.folder.join("auditferry.toml"), text: text.clone() };
     std::fs::write(&file.path, text).map_err(|error| format!("can't write {}: {error}", file.path.display()))?;
@@ -71,9 +76,9 @@ async fn show(args: &DemoArgs, world: World) -> Result<Exit, String> {
     let seconds = args.seconds;
     let state = config.agent.state_dir.clone();
     let wait = world.clone();
-    let env = crate::config::secret::Secrets::with(SECRET, secret);
+    let secrets = Secrets::with_variables(|name| (name == SECRET).then(|| VALUE.into()));
     let carried = async {
-        let exit = run::until(config, world.clone(), env, drained(&wait, &state, seconds)).await;
+        let exit = run::until(config, world.clone(), secrets, drained(&wait, &state, seconds)).await;
         let _ = tell.send(true);
         exit
     };
