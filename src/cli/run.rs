@@ -51,7 +51,10 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
         Ok(listener) => listener,
         Err(error) => {
             let listen = config.agent.listen;
-            return fail(Exit::Other, &format!("agent.listen {listen} can't be used: {error}; is another program there?"));
+            return fail(
+                Exit::Other,
+                &format!("agent.listen {listen} can't be used: {error}; is another program there?"),
+            );
         }
     };
     if let Ok(address) = listener.local_addr() {
@@ -101,7 +104,10 @@ fn signals() -> std::io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
         info!("asked to stop; a second signal stops at once");
-        #[expect(clippy::disallowed_methods, reason = "waits for the second signal while the agent ends; not a loop of the agent")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "waits for the second signal while the agent ends; not a loop of the agent"
+        )]
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -150,7 +156,10 @@ fn setup(
         let name = sink.codec.format().codec;
         let codec = codec::by_name(name, options).ok_or_else(|| format!("codec {name} is not in this build"))?;
         sinks.push(SinkSetup {
-            tenants: sink.sources.as_ref().map(|names| names.iter().filter_map(|name| tenants.get(name).cloned()).collect()),
+            tenants: sink
+                .sources
+                .as_ref()
+                .map(|names| names.iter().filter_map(|name| tenants.get(name).cloned()).collect()),
             limits: sink.limits(),
             name: sink.name,
             checked: sink.checked,
@@ -159,7 +168,8 @@ fn setup(
             start: sink.start,
         });
     }
-    let setup = Setup { world: world.clone(), ledger, sources, sinks, env, body_budget: config.agent.body_budget, activity };
+    let setup =
+        Setup { world: world.clone(), ledger, sources, sinks, env, body_budget: config.agent.body_budget, activity };
     Ok((setup, watched))
 }
 

@@ -150,7 +150,8 @@ impl<'o> Writer<'o> {
                     at = end;
                 }
                 b'-' | b'0'..=b'9' => {
-                    let length = bytes[at..].iter().take_while(|b| !matches!(b, b',' | b']' | b'}') && !b.is_ascii_whitespace());
+                    let length =
+                        bytes[at..].iter().take_while(|b| !matches!(b, b',' | b']' | b'}') && !b.is_ascii_whitespace());
                     let end = at + length.count();
                     self.number(&raw[at..end]);
                     at = end;

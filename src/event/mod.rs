@@ -17,13 +17,10 @@ mod time;
 
 use std::borrow::Cow;
 
+pub(crate) use self::{fields::Fields, model::User};
 pub use self::{
     json::{MAX_BYTES, MAX_DEPTH},
     model::{Context, Event, Outcome, TimeSource},
-};
-pub(crate) use self::{
-    fields::Fields,
-    model::User,
 };
 
 /// Why a record can't be looked into. It is delivered as it came, as an unreadable event.
@@ -113,7 +110,9 @@ pub fn peek(record: &[u8]) -> Peek<'_> {
             let key = key.decode();
             let value = scanner.value(1)?;
             match &*key {
-                "RecordType" => peek.record_type = peek.record_type.or(value.text().and_then(|t| t.trim().parse().ok())),
+                "RecordType" => {
+                    peek.record_type = peek.record_type.or(value.text().and_then(|t| t.trim().parse().ok()))
+                }
                 "Workload" => peek.workload = peek.workload.take().or(value.text()),
                 "Operation" => peek.operation = peek.operation.take().or(value.text()),
                 _ => {}

@@ -84,7 +84,7 @@ impl Ledger {
                 Ok(found)
             }
             Need::Everything { live } => {
-                let mut query = |condition: &str, order: &str| -> rusqlite::Result<Vec<FetchTarget>> {
+                let query = |condition: &str, order: &str| -> rusqlite::Result<Vec<FetchTarget>> {
                     connection
                         .prepare_cached(&format!(
                             "{TARGET} WHERE c.state = 0 AND c.retry_at <= ?1 AND c.created {condition} ?2 ORDER BY {order} LIMIT ?3"

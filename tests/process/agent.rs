@@ -136,7 +136,11 @@ impl Stage {
     pub fn wait(&self, seconds: u64, what: &str, mut done: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         while !done() {
-            assert!(Instant::now() < deadline, "{what}: not within {seconds} s; the agent said:\n{}", self.said("agent.log"));
+            assert!(
+                Instant::now() < deadline,
+                "{what}: not within {seconds} s; the agent said:\n{}",
+                self.said("agent.log")
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }

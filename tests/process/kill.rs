@@ -33,7 +33,8 @@ fn killed_twenty_times_with_something_pending_every_record_arrives() {
         println!("kill {kill}: pending (records, contents owed) {pending:?}");
         pending_at_kill.push(pending);
     }
-    let with_pending = pending_at_kill.iter().filter(|pending| pending.values().all(|(records, _)| *records > 0)).count();
+    let with_pending =
+        pending_at_kill.iter().filter(|pending| pending.values().all(|(records, _)| *records > 0)).count();
     println!("{with_pending} of {kills} kills with something pending at both sinks");
 
     let mut agent = stage.agent();
@@ -50,7 +51,9 @@ fn killed_twenty_times_with_something_pending_every_record_arrives() {
     for name in ["one", "two"] {
         let mut arrived: BTreeMap<String, u64> = BTreeMap::new();
         for line in lines(&stage.path(&format!("{name}.jsonl"))) {
-            *arrived.entry(line["metadata"]["original_event_uid"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+            *arrived
+                .entry(line["metadata"]["original_event_uid"].as_str().unwrap_or_default().to_owned())
+                .or_default() += 1;
         }
         let missing: Vec<_> = wanted.iter().filter(|id| !arrived.contains_key(*id)).collect();
         assert!(missing.is_empty(), "{name}: {} of {} records never arrived: {missing:?}", missing.len(), wanted.len());
