@@ -58,6 +58,10 @@ impl Deliver {
         let mut failures = 0;
         while !stop.is_set() {
             self.pulse(Duration::from_secs(60));
+            // registered before the ledger is read: what is stored meanwhile still wakes this loop
+            let woken = self.activity.hints.deliver.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
             let step = self.step(&mut turn, &mut open).await;
             let wait = match step {
                 Ok(Step::Delivered) => {
@@ -93,7 +97,7 @@ impl Deliver {
                             info!(sink = self.name, "the connection is gone while nothing was owed: {cause}");
                             self.discard(open.take()).await;
                         }
-                        () = self.activity.hints.deliver.notified() => {}
+                        () = woken => {}
                         () = self.world.sleep(idle) => {}
                     }
                 }

@@ -106,7 +106,7 @@ impl Fetch {
                     self.forgive(result)?;
                 }
                 () = self.activity.hints.fetch.notified() => {}
-                () = self.world.sleep(Duration::from_secs(if self.activity.ledger_state().is_some() { 30 } else { 5 })) => {}
+                () = self.world.sleep(self.idle().await) => {}
             }
         }
         Ok(())
@@ -126,6 +126,14 @@ impl Fetch {
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// How long there is nothing to do without a wake-up: until the next failed content may be tried again.
+    async fn idle(&self) -> Duration {
+        match self.ledger.next_retry().await {
+            Ok(Some(retry_at)) => Duration::from_millis((retry_at - millis(&self.world)).clamp(1_000, 30_000) as u64),
+            _ => Duration::from_secs(30),
         }
     }
 

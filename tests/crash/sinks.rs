@@ -102,3 +102,29 @@ impl Sink for Open {
         Ok(())
     }
 }
+
+/// The real file sink.
+pub fn file(path: &std::path::Path) -> Box<dyn CheckedSink> {
+    let text = format!("path = {:?}", path.display().to_string());
+    let mut value = toml_span::parse(&text).unwrap();
+    let options = toml_span::de_helpers::TableHelper::new(&mut value).unwrap();
+    let format = auditferry_contract::Format { codec: "ocsf", schema: "ocsf/1.8.0".into(), media_type: "application/json" };
+    match (auditferry_sink_file::KIND.check)(options, &format) {
+        Ok(checked) => checked,
+        Err(errors) => panic!("{errors}"),
+    }
+}
+
+/// The ids of the whole lines of a file.
+pub fn ids_of(path: &std::path::Path) -> Vec<EventId> {
+    let text = std::fs::read(path).unwrap_or_default();
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    text[..whole]
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let event: serde_json::Value = serde_json::from_slice(line).expect("a whole line of JSON");
+            event["metadata"]["uid"].as_str().expect("an id").parse().expect("a UUID")
+        })
+        .collect()
+}
