@@ -48,12 +48,9 @@ pub fn gap_event(news: &GapNews, now: Millis) -> OwnEvent {
     let digest = hash.finalize();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
-    // UUID version 8, variant of RFC 9562
-    bytes[6] = bytes[6] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let id = EventId(bytes);
+    let id = EventId::from_digest(bytes);
     let record = GapRecord {
-        id: format!("{:032x}", u128::from_be_bytes(bytes)),
+        id: id.to_string(),
         creation_time: time(now),
         operation: match news.what {
             "opened" => "AuditGapOpened",
