@@ -1,1 +1,142 @@
-//! stub
+//! The command line: one file per subcommand, and what the exit codes mean.
+
+pub mod check;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use auditferry_contract::SinkKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::Report;
+
+/// How a command ended, as the shell sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// As asked: 0.
+    Done,
+    /// Anything that has no code of its own: 1.
+    Failed,
+    /// The configuration or the command line is wrong; nothing was started: 2.
+    Configuration,
+    /// The ledger can't be used: 3.
+    Ledger,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Configuration => 2,
+            Exit::Ledger => 3,
+        })
+    }
+}
+
+/// Carries Microsoft Power Platform audit events into a SIEM.
+#[derive(Parser, Debug)]
+#[command(
+    name = "auditferry",
+    after_help = "Exit codes: 0 as asked, 2 configuration, 3 ledger unusable, 1 anything else."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+// ---- A subcommand is: a file src/cli/NAME.rs with `pub struct Args` (clap) and `pub fn run(args: &Args, registry: &[SinkKind]) -> Exit`,
+// ---- a `pub mod` line above, a variant here, and an arm in `dispatch`. Still to be added by whoever has their bodies:
+// ----     /// Shows the whole way: a simulated tenant, the real agent, events on stdout and in ./auditferry-demo/.
+// ----     Demo(demo::Args),
+// ----     /// Runs until SIGTERM; a second signal stops at once.
+// ----     Run(run::Args),
+// ----     /// Maps raw records to encoded lines.
+// ----     Map(map::Args),
+// ----     /// Plays a Microsoft 365 tenant.
+// ----     Simulate(simulate::Args),
+// ----     /// Shows the books, gaps and backlogs.
+// ----     Status(status::Args),
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Finds every mistake of a configuration, and shows what applies.
+    Check(check::Args),
+}
+
+fn dispatch(command: &Command, registry: &[SinkKind]) -> Exit {
+    match command {
+        Command::Check(args) => check::run(args, registry),
+    }
+}
+
+/// Where the configuration is; for every command that reads one.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ConfigArgs {
+    /// A TOML file, or a folder of them that make one configuration; may be repeated.
+    #[arg(long = "config", value_name = "FILE", required = true)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// Parses the command line and runs the command. A custom main calls this with its own sink kinds.
+pub fn main(registry: &[SinkKind]) -> ExitCode {
+    let matches = command(registry).try_get_matches();
+    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => dispatch(&cli.command, registry).into(),
+        // help and version are no errors: clap knows, and prints where each belongs
+        Err(error) => {
+            let _ = error.print();
+            if error.use_stderr() { Exit::Configuration.into() } else { Exit::Done.into() }
+        }
+    }
+}
+
+/// The command line's shape, for this parser, the documentation and its tests.
+pub fn command(registry: &[SinkKind]) -> clap::Command {
+    Cli::command().version(version(registry))
+}
+
+/// Version, the sinks of this build, and whether it has the switches of the tests (a release must not).
+fn version(registry: &[SinkKind]) -> &'static str {
+    let sinks: Vec<_> = registry.iter().map(|kind| kind.name).collect();
+    let testing = if cfg!(feature = "testing") { "; with test switches: not for production" } else { "" };
+    // clap wants it for ever; made once per process
+    format!("{} (sinks: {}{testing})", env!("CARGO_PKG_VERSION"), sinks.join(", ")).leak()
+}
+
+/// Prints to standard output; a reader that is gone is no reason to panic.
+pub fn out(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Prints to standard error.
+pub fn err(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Shows the mistakes of a configuration, and says what the exit code is then.
+pub fn refuse(report: &Report) -> Exit {
+    err(&report.render(io::stderr().is_terminal()));
+    Exit::Configuration
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command(&[]).debug_assert();
+    }
+
+    #[test]
+    fn the_version_names_the_sinks_and_the_test_switches() {
+        let kinds = crate::sinks::registry();
+        let version = version(&kinds);
+        assert!(kinds.iter().all(|kind| version.contains(kind.name)), "{version}");
+        assert_eq!(version.contains("test switches"), cfg!(feature = "testing"), "{version}");
+    }
+}
