@@ -46,7 +46,7 @@ pub async fn run(args: DemoArgs, world: World) -> Exit {
         Ok(exit) => exit,
         Err(words) => {
             eprintln!("auditferry demo: {words}");
-            Exit::Other
+            Exit::Failed
         }
     }
 }
@@ -84,7 +84,7 @@ async fn show(args: &DemoArgs, world: World) -> Result<Exit, String> {
     };
     let (exit, served) = tokio::join!(carried, served);
     served.map_err(|error| format!("the simulated tenant ended: {error}"))?;
-    if exit != Exit::Good {
+    if exit != Exit::Done {
         return Ok(exit);
     }
     books(&state, &args.folder, millis(&world)).await
@@ -121,7 +121,7 @@ async fn books(state: &Path, folder: &Path, now: i64) -> Result<Exit, String> {
     let folder = folder.display();
     eprintln!("events: {folder}/events.ocsf.jsonl (the common schema), {folder}/records.jsonl (as Microsoft sent them)");
     eprintln!("the configuration that did this: {folder}/auditferry.toml");
-    Ok(Exit::Good)
+    Ok(Exit::Done)
 }
 
 /// Removes what an earlier demo left, and nothing else.

@@ -13,9 +13,8 @@ pub const VARIABLE: &str = "AUDITFERRY_LOG";
 pub fn start(format: LogFormat, quiet: bool) -> Result<(), String> {
     let default = if quiet { "warn" } else { "info" };
     let filter = match std::env::var(VARIABLE) {
-        Ok(filter) if !filter.trim().is_empty() => {
-            EnvFilter::try_new(&filter).map_err(|error| format!("{VARIABLE}={filter} is no filter: {error}; try {VARIABLE}=debug"))?
-        }
+        Ok(filter) if !filter.trim().is_empty() => EnvFilter::try_new(&filter)
+            .map_err(|error| format!("{VARIABLE}={filter} is no filter: {error}; try {VARIABLE}=debug"))?,
         _ => EnvFilter::new(default),
     };
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);

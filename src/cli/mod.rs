@@ -1,31 +1,186 @@
-//! The commands, one file each.
+//! The command line: one file per subcommand, and what the exit codes mean.
 
+pub mod check;
+//pub mod demo;
+mod logging;
 pub mod map;
 pub mod run;
+//pub mod simulate;
 mod split;
 pub mod status;
 
-/// How a command ended; the process's exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use auditferry_contract::SinkKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::{
+    config::{LogFormat, Report},
+    world::{Gate, SystemClock, World, http_client::ReqwestFactory, random::SystemRandom},
+};
+
+/// How a command ended, as the shell sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// 0: as asked.
-    Good,
-    /// 1: anything else.
-    Other,
-    /// 2: configuration.
+    /// As asked: 0.
+    Done,
+    /// Anything that has no code of its own: 1.
+    Failed,
+    /// The configuration or the command line is wrong; nothing was started: 2.
     Configuration,
-    /// 3: ledger unusable.
+    /// The ledger can't be used: 3.
     Ledger,
 }
 
-impl Exit {
-    /// The process's exit code.
-    pub fn code(self) -> u8 {
-        match self {
-            Exit::Good => 0,
-            Exit::Other => 1,
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
             Exit::Configuration => 2,
             Exit::Ledger => 3,
+        })
+    }
+}
+
+/// Carries Microsoft Power Platform audit events into a SIEM.
+#[derive(Parser, Debug)]
+#[command(
+    name = "auditferry",
+    after_help = "Exit codes: 0 as asked, 2 configuration, 3 ledger unusable, 1 anything else."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Carries events until SIGTERM; a second signal stops at once
+    Run(run::RunArgs),
+    /// Finds every mistake of a configuration, and shows what applies
+    Check(check::Args),
+    /// Maps raw records (JSON lines or arrays) to encoded lines, in order
+    Map(map::Map),
+    /// Shows the books, what is pending, gaps and sizes; exit code 1 when the books do not close
+    Status(status::StatusArgs),
+}
+
+fn dispatch(command: Command, registry: &[SinkKind]) -> ExitCode {
+    match command {
+        Command::Run(args) => run::start(&args, registry).into(),
+        Command::Check(args) => check::run(&args, registry).into(),
+        Command::Map(args) => map::run(&args),
+        Command::Status(args) => status::run(&args, registry).into(),
+    }
+}
+
+/// The world of a process that is not a test.
+pub(crate) fn production() -> World {
+    World {
+        http: Arc::new(ReqwestFactory),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom::default()),
+        gate: Gate::default(),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.map_err(|error| {
+        err(&format!("auditferry: can't start: {error}\n"));
+        Exit::Failed
+    })
+}
+
+/// Starts logging and a runtime, and runs what needs both.
+fn with_agent<F: Future<Output = Exit>>(log: LogFormat, quiet: bool, work: impl FnOnce(World) -> F) -> Exit {
+    if let Err(words) = logging::start(log, quiet) {
+        err(&format!("auditferry: {words}\n"));
+        return Exit::Configuration;
+    }
+    match runtime() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(work(production()));
+            // a blocking read that hangs must not hold up the end
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            exit
         }
+        Err(exit) => exit,
+    }
+}
+
+/// Where the configuration is; for every command that reads one.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ConfigArgs {
+    /// A TOML file, or a folder of them that make one configuration; may be repeated.
+    #[arg(long = "config", value_name = "FILE", required = true)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// Parses the command line and runs the command. A custom main calls this with its own sink kinds.
+pub fn main(registry: &[SinkKind]) -> ExitCode {
+    let matches = command(registry).try_get_matches();
+    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => dispatch(cli.command, registry),
+        // help and version are no errors: clap knows, and prints where each belongs
+        Err(error) => {
+            let _ = error.print();
+            if error.use_stderr() { Exit::Configuration.into() } else { Exit::Done.into() }
+        }
+    }
+}
+
+/// The command line's shape, for this parser, the documentation and its tests.
+pub fn command(registry: &[SinkKind]) -> clap::Command {
+    Cli::command().version(version(registry))
+}
+
+/// Version, the sinks of this build, and whether it has the switches of the tests (a release must not).
+fn version(registry: &[SinkKind]) -> &'static str {
+    let sinks: Vec<_> = registry.iter().map(|kind| kind.name).collect();
+    let testing = if cfg!(feature = "testing") { "; with test switches: not for production" } else { "" };
+    // clap wants it for ever; made once per process
+    format!("{} (sinks: {}{testing})", env!("CARGO_PKG_VERSION"), sinks.join(", ")).leak()
+}
+
+/// Prints to standard output; a reader that is gone is no reason to panic.
+pub fn out(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Prints to standard error.
+pub fn err(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Shows the mistakes of a configuration, and says what the exit code is then.
+pub fn refuse(report: &Report) -> Exit {
+    err(&report.render(io::stderr().is_terminal()));
+    Exit::Configuration
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command(&[]).debug_assert();
+    }
+
+    #[test]
+    fn the_version_names_the_sinks_and_the_test_switches() {
+        let kinds = crate::sinks::registry();
+        let version = version(&kinds);
+        assert!(kinds.iter().all(|kind| version.contains(kind.name)), "{version}");
+        assert_eq!(version.contains("test switches"), cfg!(feature = "testing"), "{version}");
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use auditferry_contract::{Env, SecretRef, SecretString};
+use auditferry_contract::{Env, SecretRef, SecretString, SinkKind};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -15,9 +15,9 @@ use crate::{
     activity::Activity,
     admin::{self, Admin, WatchedSource},
     agent::{self, AgentError, Setup, SinkSetup, SourceSetup, millis},
-    cli::Exit,
+    cli::{ConfigArgs, Exit},
     codec,
-    config::{Config, SourceConfig, secret::Secrets},
+    config::{self, Config, LogFormat, SourceConfig, secret::Secrets},
     env::AgentEnv,
     ledger::{self, Ledger},
     source::{SecretReader, Settings, office365::Office365},
@@ -27,11 +27,44 @@ use crate::{
 /// How long an answer's head may take, and how long a body may stall.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where the configuration is, and how to log.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How log lines look, in place of the configuration's `agent.log`
+    #[arg(long, value_enum)]
+    log: Option<Log>,
+}
+
+/// How log lines look.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Log {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Reads the configuration, then runs.
+pub fn start(args: &RunArgs, registry: &[SinkKind]) -> Exit {
+    let config = match config::load(&args.config.paths, registry) {
+        Ok(config) => config,
+        Err(report) => return super::refuse(&report),
+    };
+    let log = match args.log {
+        Some(Log::Text) => LogFormat::Text,
+        Some(Log::Json) => LogFormat::Json,
+        None => config.agent.log,
+    };
+    super::with_agent(log, false, |world| run(config, world))
+}
+
 /// Runs until SIGTERM or SIGINT; a second signal ends the process at once, which is always safe.
 pub async fn run(config: Config, world: World) -> Exit {
     let stop = match signals() {
         Ok(stop) => stop,
-        Err(error) => return fail(Exit::Other, &format!("signals can't be received: {error}")),
+        Err(error) => return fail(Exit::Failed, &format!("signals can't be received: {error}")),
     };
     until(config, world, Secrets::default(), stop).await
 }
@@ -52,7 +85,7 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
         Err(error) => {
             let listen = config.agent.listen;
             return fail(
-                Exit::Other,
+                Exit::Failed,
                 &format!("agent.listen {listen} can't be used: {error}; is another program there?"),
             );
         }
@@ -78,9 +111,9 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
         warn!("the admin server ended: {error}");
     }
     match result {
-        Ok(()) => Exit::Good,
+        Ok(()) => Exit::Done,
         Err(AgentError::Ledger(error)) => fail(Exit::Ledger, &error.to_string()),
-        Err(error) => fail(Exit::Other, &error.to_string()),
+        Err(error) => fail(Exit::Failed, &error.to_string()),
     }
 }
 
@@ -114,7 +147,7 @@ fn signals() -> std::io::Result<impl Future<Output = ()>> {
                 _ = interrupt.recv() => {}
             }
             // stopping at any instant is safe (I10)
-            std::process::exit(Exit::Other.code().into());
+            std::process::exit(1);
         });
     })
 }

@@ -2,12 +2,48 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
+use auditferry_contract::SinkKind;
 use jiff::Timestamp;
 
+use super::{ConfigArgs, Exit};
 use crate::{
+    config,
     ledger::{Ledger, Millis, OpenError},
     status::Snapshot,
 };
+
+/// Which ledger, and how to show it.
+#[derive(clap::Args, Clone, Debug)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// JSON for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows the books of the agent whose configuration this is, running or stopped.
+pub fn run(args: &StatusArgs, registry: &[SinkKind]) -> Exit {
+    let config = match config::load(&args.config.paths, registry) {
+        Ok(config) => config,
+        Err(report) => return super::refuse(&report),
+    };
+    let runtime = match super::runtime() {
+        Ok(runtime) => runtime,
+        Err(exit) => return exit,
+    };
+    let now = super::production().clock.now().as_millisecond();
+    match runtime.block_on(render(&config.agent.state_dir, args.json, now)) {
+        Ok((text, verdict)) => {
+            super::out(&text);
+            if verdict == Verdict::Open { Exit::Failed } else { Exit::Done }
+        }
+        Err(error) => {
+            super::err(&format!("auditferry: {error}\n"));
+            Exit::Ledger
+        }
+    }
+}
 
 /// What the books say as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -153,7 +153,7 @@ fn read_all(files: &[SourceFile], registry: &[SinkKind], whole: bool) -> (Option
             Ok(mut root) => all.file(i, &mut root, registry),
             Err(error) => {
                 parsed = false;
-                all.mistakes.extend(Mistake::from_toml(i, error, &[]));
+                all.mistakes.extend(Mistake::from_toml(i, error));
             }
         }
     }
@@ -176,7 +176,7 @@ impl Collected {
             match Options::new(&mut value) {
                 Ok(mut table) => {
                     let agent = AgentConfig::read(&mut table);
-                    self.take_errors(file, table.finalize(None).err().map_or(Vec::new(), |e| e.errors), &[]);
+                    self.take_errors(file, table.finalize(None).err().map_or(Vec::new(), |e| e.errors));
                     if let Some((_, (first, span))) = &self.agent {
                         let (first, span) = (*first, *span);
                         self.mistakes.push(Mistake::at(file, key.span, "`[agent]` stands here twice").other(
@@ -196,20 +196,20 @@ impl Collected {
         for mut table in self.tables(file, &mut root, "source") {
             self.seen.0 += 1;
             let source = SourceConfig::read(&mut table);
-            self.take_errors(file, table.finalize(None).err().map_or(Vec::new(), |e| e.errors), &[]);
+            self.take_errors(file, table.finalize(None).err().map_or(Vec::new(), |e| e.errors));
             self.sources.extend(source.map(|s| (s, file)));
         }
         for table in self.tables(file, &mut root, "sink") {
             self.seen.1 += 1;
             let (sink, errors) = SinkConfig::read(table, registry);
-            self.take_errors(file, errors, &[]);
+            self.take_errors(file, errors);
             self.sinks.extend(sink.map(|s| (s, file)));
         }
-        self.take_errors(file, root.finalize(None).err().map_or(Vec::new(), |e| e.errors), &[]);
+        self.take_errors(file, root.finalize(None).err().map_or(Vec::new(), |e| e.errors));
     }
 
-    fn take_errors(&mut self, file: usize, errors: Vec<toml_span::Error>, known: &[&str]) {
-        self.mistakes.extend(errors.into_iter().flat_map(|e| Mistake::from_toml(file, e, known)));
+    fn take_errors(&mut self, file: usize, errors: Vec<toml_span::Error>) {
+        self.mistakes.extend(errors.into_iter().flat_map(|e| Mistake::from_toml(file, e)));
     }
 
     fn tables<'de>(&mut self, file: usize, root: &mut Options<'de>, name: &'static str) -> Vec<Options<'de>> {

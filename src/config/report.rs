@@ -57,13 +57,17 @@ impl Mistake {
         self
     }
 
-    /// The mistakes that one error of the TOML reader stands for. `known` are keys that the table takes beside those
-    /// that the reader was asked for.
-    pub fn from_toml(file: usize, error: Error, known: &[&str]) -> Vec<Self> {
+    /// The mistakes that one error of the TOML reader stands for.
+    pub fn from_toml(file: usize, error: Error) -> Vec<Self> {
         let span = error.span;
         vec![match error.kind {
             ErrorKind::UnexpectedKeys { keys, expected } => {
-                let known: Vec<_> = expected.iter().map(String::as_str).chain(known.iter().copied()).collect();
+                let mut known: Vec<&str> = Vec::new();
+                for key in &expected {
+                    if !known.contains(&key.as_str()) {
+                        known.push(key);
+                    }
+                }
                 let unknown = |(key, span): (String, _)| {
                     Mistake::at(file, span, format!("unknown key `{key}`")).hint(suggest::hint(&key, &known))
                 };

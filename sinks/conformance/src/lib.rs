@@ -1,1 +1,66 @@
-//! stub
+//! The tests that every sink must pass.
+//!
+//! A sink's `tests/conformance.rs` implements [`Destination`] for the place it writes to (a fake receiver, a file, a
+//! pipe) and calls [`all`]. Each case gets a destination of its own. Real sockets and files, real time, no sleeps for luck.
+
+mod cases;
+mod env;
+mod messages;
+
+use auditferry_contract::SinkKind;
+
+pub use cases::{CASES, Case};
+pub use env::{SECRET, TestEnv};
+pub use messages::{batch, message, watched_batch};
+
+/// What a destination can be put into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// It takes everything.
+    Fine,
+    /// It can't be opened or written until it is fine again: folder missing, reader gone, connection refused.
+    Unwritable,
+    /// An earlier run was killed in the middle of a message; what it left behind is no whole message.
+    Torn,
+}
+
+/// Where a sink delivers to, seen from the other side.
+pub trait Destination: Send + Sync {
+    /// The sink under test.
+    fn kind(&self) -> SinkKind;
+
+    /// Its options, as TOML, leading to this destination.
+    fn options(&self) -> String;
+
+    /// Bodies of all messages that have arrived whole, in the order of arrival. Panics when something else than whole
+    /// messages is there.
+    fn received(&self) -> Vec<Vec<u8>>;
+
+    /// Puts the destination into a state; false: it has no such state, and the case is skipped.
+    fn arrange(&self, state: State) -> bool;
+
+    /// How many times something tried to deliver here, where the destination can count that.
+    fn attempts(&self) -> Option<usize> {
+        None
+    }
+
+    /// True when a line break inside a message would break the destination's framing.
+    fn line_oriented(&self) -> bool {
+        false
+    }
+}
+
+/// Runs every case against a destination of its own and returns the names of those that were skipped.
+///
+/// # Panics
+/// When the sink breaks a promise; the message begins with the case's name.
+pub async fn all(make: impl Fn() -> Box<dyn Destination>) -> Vec<&'static str> {
+    let mut skipped = Vec::new();
+    for case in CASES {
+        let destination = make();
+        if !(case.run)(destination.as_ref()).await {
+            skipped.push(case.name);
+        }
+    }
+    skipped
+}

@@ -4,6 +4,8 @@ use std::{any::Any, fmt, ops::Deref, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 
+use crate::{Cause, Refusal, SinkError};
+
 /// 128 bits that name one event for ever; written as a UUID of version 8 (RFC 9562 §5.8).
 ///
 /// The same record has the same id in every run, on every machine, at every sink: use it as the destination's
@@ -117,7 +119,7 @@ pub struct Message {
     pub partition_key: Arc<str>,
     /// The encoded event: exactly one, never empty. **It holds no line break** (neither LF nor CR, not at its end either), so that a
     /// line-oriented sink ends it with one LF and needs no escaping. Codecs keep this rule; a sink that would break
-    /// by a break of it answers [`Refused`](crate::SinkError::Refused). UTF-8 in every codec but `raw`, whose bytes are Microsoft's.
+    /// by a break of it answers [`Refused`](SinkError::Refused). UTF-8 in every codec but `raw`, whose bytes are Microsoft's.
     ///
     /// The bodies of one batch are slices of one buffer: cloning one is cheap, keeping one keeps all of them.
     pub body: Bytes,
@@ -136,6 +138,28 @@ impl Batch {
     /// A batch; `held` is what its end gives back to the agent (a permit), `None` in tests.
     pub fn new(messages: Vec<Message>, held: Option<Box<dyn Any + Send + Sync>>) -> Self {
         Batch { messages, _held: held }
+    }
+
+    /// All bodies, each ended by one LF: what a line-oriented sink writes in one go.
+    ///
+    /// # Errors
+    /// [`Refused`](SinkError::Refused) names the messages that hold a line break (a fault of the codec); the others are *untaken*.
+    pub fn lines(&self) -> Result<Vec<u8>, SinkError> {
+        let broken = |body: &[u8]| body.iter().any(|b| matches!(b, b'\n' | b'\r'));
+        let (refused, untaken): (Vec<_>, Vec<_>) = (0..self.len()).partition(|i| broken(&self[*i].body));
+        if !refused.is_empty() {
+            let cause = Cause::from(
+                "the message holds a line break, so it is not one line: please report it, the codec is at fault",
+            );
+            let refused = refused.into_iter().map(|position| Refusal { position, cause: cause.clone() }).collect();
+            return Err(SinkError::Refused { refused, untaken, cause });
+        }
+        let mut lines = Vec::with_capacity(self.iter().map(|m| m.body.len() + 1).sum());
+        for message in self.iter() {
+            lines.extend_from_slice(&message.body);
+            lines.push(b'\n');
+        }
+        Ok(lines)
     }
 }
 

@@ -1,0 +1,174 @@
+//! `check`: every mistake of a configuration, whether what it refers to is there, and the settings that apply.
+
+use std::{fmt::Write, fs, path::Path};
+
+use auditferry_contract::{Confirmation, SecretRef, SinkKind};
+use serde::Serialize;
+
+use super::{ConfigArgs, Exit};
+use crate::config::{self, Config, Line, SinkConfig, SourceConfig, secret::Secrets};
+
+/// Options of `check`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `check` found. `ok` is false exactly when the exit code is 2.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Outcome {
+    /// True when the agent would start with this.
+    pub ok: bool,
+    /// Mistakes in the files.
+    pub mistakes: Vec<Line>,
+    /// What the files refer to and what is not there.
+    pub unresolved: Vec<String>,
+    /// What works but is unwise.
+    pub warnings: Vec<String>,
+    /// `[agent]`, the sources, the sinks; empty when the files have mistakes.
+    pub tables: Vec<Table>,
+}
+
+/// One table with the settings that apply, defaults included, secrets as `***`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Table {
+    /// `agent`, `source` or `sink`.
+    pub table: &'static str,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Settings in order.
+    pub settings: Vec<Setting>,
+    /// Of a sink: what its `Ok` is worth.
+    pub promise: Option<String>,
+}
+
+/// One setting.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Setting {
+    /// As in the configuration.
+    pub key: &'static str,
+    /// As printed.
+    pub value: String,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, registry: &[SinkKind]) -> Exit {
+    let outcome = match config::load(&args.config.paths, registry) {
+        Err(report) if !args.json => return super::refuse(&report),
+        Err(report) => {
+            let mistakes = report.lines();
+            Outcome { ok: false, mistakes, unresolved: Vec::new(), warnings: Vec::new(), tables: Vec::new() }
+        }
+        Ok(config) => examine(&config, &Secrets::default()),
+    };
+    if args.json {
+        // plain strings and lists: this can't fail; if it ever did, the empty text would be no JSON, and noticed
+        super::out(&(serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"));
+    } else {
+        super::out(&outcome.text());
+        super::err(&outcome.complaints());
+    }
+    if outcome.ok { Exit::Done } else { Exit::Configuration }
+}
+
+/// Looks at what a configuration refers to; connects to nothing.
+pub fn examine(config: &Config, secrets: &Secrets) -> Outcome {
+    let (mut unresolved, mut warnings, mut tables) = (Vec::new(), Vec::new(), Vec::new());
+    tables.push(Table { table: "agent", name: None, settings: settings(config.agent.settings()), promise: None });
+    let mut look = |whose: String, reference: &SecretRef| {
+        match secrets.resolve(reference) {
+            Ok(_) => {}
+            Err(cause) => unresolved.push(format!("{whose}: {cause}")),
+        }
+        warnings.extend(secrets.warning(reference).map(|warning| format!("{whose}: {warning}")));
+    };
+    for source in &config.sources {
+        look(format!("source `{}`, secret", source.name), &source.secret);
+        tables.push(source_table(source));
+    }
+    for sink in &config.sinks {
+        for reference in sink.checked.references() {
+            look(format!("sink `{}`", sink.name), &reference);
+        }
+        tables.push(sink_table(sink));
+    }
+    for source in &config.sources {
+        if let Some(ca) = &source.ca
+            && let Err(words) = certificates(ca)
+        {
+            unresolved.push(format!("source `{}`, ca: {words}", source.name));
+        }
+        if source.cloud == config::Cloud::China {
+            let words = "the hosts of cloud `china` are not in Microsoft's reference: compare them with your tenant's";
+            warnings.push(format!("source `{}`: {words}", source.name));
+        }
+    }
+    Outcome { ok: unresolved.is_empty(), mistakes: Vec::new(), unresolved, warnings, tables }
+}
+
+fn certificates(path: &Path) -> Result<(), String> {
+    let bytes = fs::read(path).map_err(|error| format!("file {} can't be read: {error}", path.display()))?;
+    let mark = b"-----BEGIN CERTIFICATE-----";
+    if bytes.windows(mark.len()).any(|w| w == mark) {
+        return Ok(());
+    }
+    Err(format!("file {} holds no certificate: it must be PEM", path.display()))
+}
+
+fn source_table(source: &SourceConfig) -> Table {
+    Table { table: "source", name: Some(source.name.clone()), settings: settings(source.settings()), promise: None }
+}
+
+fn sink_table(sink: &SinkConfig) -> Table {
+    let promise = sink.checked.promise().map_or("known only once it is open".to_string(), |promise| {
+        let worth = match promise {
+            Confirmation::Sent => "handed to the operating system; whoever reads it may still lose it",
+            Confirmation::Accepted => "the destination said that it has it",
+            Confirmation::Stored => "on stable storage at the destination",
+        };
+        format!("{promise}: {worth}")
+    });
+    Table { table: "sink", name: Some(sink.name.clone()), settings: settings(sink.settings()), promise: Some(promise) }
+}
+
+fn settings(pairs: Vec<(&'static str, String)>) -> Vec<Setting> {
+    pairs.into_iter().map(|(key, value)| Setting { key, value }).collect()
+}
+
+impl Outcome {
+    /// The settings, for people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for table in &self.tables {
+            let name = table.name.as_ref().map_or(String::new(), |name| format!(" {name}"));
+            let _ = writeln!(text, "{}{name}", table.table);
+            for setting in &table.settings {
+                let _ = writeln!(text, "  {:<20} {}", setting.key, setting.value);
+            }
+            if let Some(promise) = &table.promise {
+                let _ = writeln!(text, "  {:<20} {promise}", "its Ok is worth");
+            }
+            text.push('\n');
+        }
+        if self.ok {
+            text.push_str("the configuration is in order\n");
+        }
+        text
+    }
+
+    /// What is wrong or unwise, for people.
+    pub fn complaints(&self) -> String {
+        let mut text = String::new();
+        for words in &self.unresolved {
+            let _ = writeln!(text, "error: {words}");
+        }
+        for words in &self.warnings {
+            let _ = writeln!(text, "warning: {words}");
+        }
+        text
+    }
+}
