@@ -19,7 +19,7 @@ use crate::{
     codec::Codec,
     config::Filter,
     fetch::LIVE,
-    ledger::{Ledger, LedgerError, Millis, Piece, Place},
+    ledger::{Ledger, LedgerError, Millis, Piece, Place, Progress},
     retry,
     world::World,
 };
@@ -62,7 +62,7 @@ impl Deliver {
             let woken = self.activity.hints.deliver.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            let step = self.step(&mut turn, &mut open).await;
+            let step = self.step(&mut turn, &mut open, &mut stop).await;
             let wait = match step {
                 Ok(Step::Delivered) => {
                     self.recovered(&mut failures);
@@ -120,7 +120,12 @@ impl Deliver {
     }
 
     /// One batch, from the ledger to its confirmation.
-    async fn step(&self, turn: &mut Turn, open: &mut Option<Arc<dyn Sink>>) -> Result<Step, LedgerError> {
+    async fn step(
+        &self,
+        turn: &mut Turn,
+        open: &mut Option<Arc<dyn Sink>>,
+        stop: &mut Stop,
+    ) -> Result<Step, LedgerError> {
         let pieces = self.next(turn).await?;
         if pieces.is_empty() {
             return Ok(Step::Idle);
@@ -128,12 +133,12 @@ impl Deliver {
         let mut made = batch::make(pieces, &self.codec, &self.filter, &self.limits)?;
         self.activity.sink(&self.name, |known| known.unreadable += made.unreadable);
         if made.messages.is_empty() {
-            self.ledger.confirm(self.sink, made.progress()).await?;
+            self.confirm(made.progress(), stop).await?;
             self.activity.hints.fetch.notify_one();
             return Ok(Step::Delivered);
         }
         if self.world.gate.mutant("confirm before deliver") {
-            self.ledger.confirm(self.sink, made.progress()).await?;
+            self.confirm(made.progress(), stop).await?;
         }
         let sink = match open {
             Some(sink) => Arc::clone(sink),
@@ -147,7 +152,7 @@ impl Deliver {
         match self.deliver(&*sink, Batch::new(std::mem::take(&mut made.messages), None)).await {
             Ok(()) => {
                 if !self.world.gate.mutant("confirm before deliver") {
-                    self.ledger.confirm(self.sink, made.progress()).await?;
+                    self.confirm(made.progress(), stop).await?;
                 }
                 let now = millis(&self.world);
                 self.activity.sink(&self.name, |known| {
@@ -164,9 +169,25 @@ impl Deliver {
                 // what lies before the first message that was not taken is settled: it is not sent again
                 let prefix = made.progress_up_to(verdict.taken);
                 if !prefix.is_empty() {
-                    self.ledger.confirm(self.sink, prefix).await?;
+                    self.confirm(prefix, stop).await?;
                 }
                 Ok(Step::Failed(verdict))
+            }
+        }
+    }
+
+    /// Confirms what the sink has settled. While the ledger can't be written this waits: to send it again would only repeat it.
+    async fn confirm(&self, progress: Vec<Progress>, stop: &mut Stop) -> Result<(), LedgerError> {
+        loop {
+            match self.ledger.confirm(self.sink, progress.clone()).await {
+                Err(error) if error.passes() && !stop.is_set() => {
+                    error!(sink = self.name, "{error}");
+                    self.activity.ledger_error(Some(error.to_string()));
+                    let wait = Duration::from_secs(30);
+                    self.pulse(wait);
+                    stop.sleep(&self.world, wait).await;
+                }
+                result => return result,
             }
         }
     }

@@ -78,18 +78,23 @@ impl Fetch {
     pub async fn run(self, mut stop: Stop) -> Result<(), LedgerError> {
         let mut running = FuturesUnordered::new();
         let mut busy: BTreeMap<i64, String> = BTreeMap::new();
+        // while the ledger can't be written nothing is fetched: it could not be kept
+        let mut not_before = Millis::MIN;
         let this = &self;
         while !stop.is_set() {
-            if busy.is_empty() {
-                self.forgive(self.resume().await)?;
-            }
-            let targets = match self.targets(&busy).await {
-                Ok(targets) => targets,
-                Err(error) => {
-                    self.forgive(Err(error))?;
-                    Vec::new()
+            let mut targets = Vec::new();
+            if millis(&self.world) >= not_before {
+                let found = async {
+                    if busy.is_empty() {
+                        self.resume().await?;
+                    }
+                    self.targets(&busy).await
+                };
+                match found.await {
+                    Ok(found) => targets = found,
+                    Err(error) => not_before = self.forgive(error)?,
                 }
-            };
+            }
             for target in targets {
                 busy.insert(target.content, target.tenant.clone());
                 running.push(async move {
@@ -103,7 +108,9 @@ impl Fetch {
                 () = stop.wait() => break,
                 Some((content, result)) = running.next(), if !busy.is_empty() => {
                     busy.remove(&content);
-                    self.forgive(result)?;
+                    if let Err(error) = result {
+                        not_before = self.forgive(error)?;
+                    }
                 }
                 () = self.activity.hints.fetch.notified() => {}
                 () = self.world.sleep(self.idle().await) => {}
@@ -116,17 +123,14 @@ impl Fetch {
         self.origins.get(&(target.tenant.clone(), target.content_type.clone()))
     }
 
-    /// A ledger that can't be written now is said and waited for; one that is broken ends the agent.
-    fn forgive(&self, result: Result<(), LedgerError>) -> Result<(), LedgerError> {
-        match result {
-            Ok(()) => Ok(()),
-            Err(error) if error.passes() => {
-                error!("{error}");
-                self.activity.ledger_error(Some(error.to_string()));
-                Ok(())
-            }
-            Err(error) => Err(error),
+    /// A ledger that can't be written now is said, and tried again at the time returned; one that is broken ends the agent.
+    fn forgive(&self, error: LedgerError) -> Result<Millis, LedgerError> {
+        if !error.passes() {
+            return Err(error);
         }
+        error!("{error}");
+        self.activity.ledger_error(Some(error.to_string()));
+        Ok(millis(&self.world) + 30_000)
     }
 
     /// How long there is nothing to do without a wake-up: until the next failed content may be tried again.

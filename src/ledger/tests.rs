@@ -287,3 +287,30 @@ async fn transactions_of_many_callers_share_a_commit_and_one_that_fails_is_undon
         .await;
     assert_eq!(rows.unwrap(), 100 - 15);
 }
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_after_space_is_back_the_same_call_works() {
+    let story = begin(vec![sink("a", None)]).await;
+    story.admit("one", T - HOUR).await;
+    // the disk is full: SQLite may not add a page
+    let pages = story.memory.with(|c| c.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))).unwrap();
+    let limit = |pages: i64| {
+        story
+            .memory
+            .with(|c| c.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get::<_, i64>(0)))
+            .unwrap()
+    };
+    limit(pages);
+    let content = story.id("one");
+    let body = vec![7; 200_000];
+    let error = story.ledger.store_chunk(content, 0, 0, 1, body.clone()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the ledger can't be written, the disk is full: database or disk is full; free some space under state_dir, the agent goes on by itself"
+    );
+    assert!(error.passes());
+    story.close().await;
+    limit(1_000_000);
+    story.ledger.store_chunk(content, 0, 0, 1, body).await.unwrap();
+    assert_eq!(story.ledger.books().await.unwrap().stored_bytes, 200_000);
+}

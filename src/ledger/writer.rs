@@ -68,7 +68,13 @@ impl Engine {
                     connection.execute_batch("BEGIN IMMEDIATE")?;
                     match savepoint(&connection, work) {
                         Ok(value) => connection.execute_batch("COMMIT").map(|()| value).map_err(LedgerError::from),
-                        Err(error) => connection.execute_batch("ROLLBACK").map_err(LedgerError::from).and(Err(error)),
+                        Err(error) => {
+                            // SQLite has ended the transaction itself when the disk was full
+                            if !connection.is_autocommit() {
+                                connection.execute_batch("ROLLBACK")?;
+                            }
+                            Err(error)
+                        }
                     }
                 };
                 // the other side of the transaction: it is durable, and nobody may have been told
