@@ -42,8 +42,7 @@ pub trait HttpFactory: Send + Sync {
 #[async_trait]
 pub trait Http: Send + Sync {
     /// Sends the request; returns when the response's head is there. `timeout` bounds that wait.
-    async fn send(&self, request: http::Request<Bytes>, timeout: Duration)
-    -> Result<http::Response<Body>, HttpError>;
+    async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Body>, HttpError>;
 }
 
 /// A response body as it arrives. The reader bounds what it takes.

@@ -21,10 +21,7 @@ pub(super) enum Piece<'b> {
 ///
 /// # Errors
 /// Those of reading, and those of `each`, which end the walk.
-pub(super) fn split(
-    input: &mut dyn BufRead,
-    each: &mut dyn FnMut(u64, Piece<'_>) -> io::Result<()>,
-) -> io::Result<()> {
+pub(super) fn split(input: &mut dyn BufRead, each: &mut dyn FnMut(u64, Piece<'_>) -> io::Result<()>) -> io::Result<()> {
     let mut splitter = Splitter { state: State::Between, line: 1, started: 1, ..Splitter::default() };
     loop {
         let buffer = match input.fill_buf() {
@@ -206,10 +203,13 @@ mod tests {
         let mut found = Vec::new();
         let mut reader = io::BufReader::with_capacity(size, input.as_bytes());
         let walked = split(&mut reader, &mut |line, piece| {
-            found.push((line, match piece {
-                Piece::Record(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-                Piece::Bad(why) => format!("! {why}"),
-            }));
+            found.push((
+                line,
+                match piece {
+                    Piece::Record(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                    Piece::Bad(why) => format!("! {why}"),
+                },
+            ));
             Ok(())
         });
         assert!(walked.is_ok());
@@ -239,10 +239,7 @@ mod tests {
         check("{\"a\":\"x\n{\"b\":2}\n", &[(1, "! a line break inside a string"), (2, "{\"b\":2}")]);
         check("nonsense, here\n{\"b\":2}\n", &[(1, "! not a JSON object"), (2, "{\"b\":2}")]);
         check("[5,{\"b\":2},\"x\"]", &[(1, "! not a JSON object"), (1, "{\"b\":2}"), (1, "! not a JSON object")]);
-        check(
-            "[\n {\n  \"a\":\"x\n },\n {\"b\":2}\n]\n",
-            &[(2, "! a line break inside a string"), (5, "{\"b\":2}")],
-        );
+        check("[\n {\n  \"a\":\"x\n },\n {\"b\":2}\n]\n", &[(2, "! a line break inside a string"), (5, "{\"b\":2}")]);
         check("{\"a\":1}\n{\"b\"", &[(1, "{\"a\":1}"), (2, "! the input ends inside a record")]);
         check("[{\"a\":1},\n", &[(1, "{\"a\":1}"), (2, "! the input ends before the end of its array")]);
     }

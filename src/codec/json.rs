@@ -12,6 +12,8 @@ pub(super) const WHOLE: usize = usize::MAX;
 /// A JSON text under construction.
 pub(super) struct Writer<'o> {
     out: &'o mut Vec<u8>,
+    /// Where this text begins: `out` may hold others before it.
+    start: usize,
     /// Texts longer than this many bytes are cut.
     longest: usize,
     /// Whether one was.
@@ -20,11 +22,12 @@ pub(super) struct Writer<'o> {
 
 impl<'o> Writer<'o> {
     pub(super) fn new(out: &'o mut Vec<u8>, longest: usize) -> Self {
-        Writer { out, longest, cut: false }
+        let start = out.len();
+        Writer { out, start, longest, cut: false }
     }
 
     fn comma(&mut self) {
-        if !matches!(self.out.last(), None | Some(b'{' | b'[' | b':')) {
+        if !matches!(self.out[self.start..].last(), None | Some(b'{' | b'[' | b':')) {
             self.out.push(b',');
         }
     }
@@ -150,7 +153,8 @@ impl<'o> Writer<'o> {
                     at = end;
                 }
                 b'-' | b'0'..=b'9' => {
-                    let length = bytes[at..].iter().take_while(|b| !matches!(b, b',' | b']' | b'}') && !b.is_ascii_whitespace());
+                    let length =
+                        bytes[at..].iter().take_while(|b| !matches!(b, b',' | b']' | b'}') && !b.is_ascii_whitespace());
                     let end = at + length.count();
                     self.number(&raw[at..end]);
                     at = end;

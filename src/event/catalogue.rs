@@ -166,8 +166,7 @@ pub fn resolve_message(message: &str) -> Option<&'static Operation> {
 }
 
 /// Record types that Power Platform uses, with and without published operations.
-const RECORD_TYPES: [i64; 17] =
-    [21, 30, 45, 46, 79, 80, 149, 150, 163, 186, 187, 239, 256, 375, 376, 384, 437];
+const RECORD_TYPES: [i64; 17] = [21, 30, 45, 46, 79, 80, 149, 150, 163, 186, 187, 239, 256, 375, 376, 384, 437];
 
 /// Whether `power-platform` selects this record type.
 pub fn is_power_platform_record_type(record_type: i64) -> bool {

@@ -17,26 +17,23 @@ mod time;
 
 use std::borrow::Cow;
 
+pub(crate) use self::{fields::Fields, model::User};
 pub use self::{
     json::{MAX_BYTES, MAX_DEPTH},
     model::{Context, Event, Outcome, TimeSource},
-};
-pub(crate) use self::{
-    fields::Fields,
-    model::User,
 };
 
 /// Why a record can't be looked into. It is delivered as it came, as an unreadable event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// Not UTF-8.
-    #[error("not UTF-8 from byte {at} on; the record is passed on as it came")]
+    #[error("not UTF-8 from byte {at} on")]
     NotUtf8 {
         /// First byte that is not.
         at: usize,
     },
     /// Not JSON.
-    #[error("not JSON: expected {expected} at byte {at}; the record is passed on as it came")]
+    #[error("not JSON: expected {expected} at byte {at}")]
     NotJson {
         /// Offset in bytes.
         at: usize,
@@ -44,13 +41,13 @@ pub enum Unreadable {
         expected: &'static str,
     },
     /// JSON, but no object.
-    #[error("JSON, but not an object; the record is passed on as it came")]
+    #[error("JSON, but not an object")]
     NotAnObject,
     /// Nested deeper than [`MAX_DEPTH`].
-    #[error("nested deeper than 128; the record is passed on as it came")]
+    #[error("nested deeper than 128")]
     TooDeep,
     /// Longer than [`MAX_BYTES`].
-    #[error("{bytes} bytes long, more than 16 MiB; the record is passed on as it came")]
+    #[error("{bytes} bytes long, more than 16 MiB")]
     TooLarge {
         /// Its length.
         bytes: usize,
@@ -113,7 +110,9 @@ pub fn peek(record: &[u8]) -> Peek<'_> {
             let key = key.decode();
             let value = scanner.value(1)?;
             match &*key {
-                "RecordType" => peek.record_type = peek.record_type.or(value.text().and_then(|t| t.trim().parse().ok())),
+                "RecordType" => {
+                    peek.record_type = peek.record_type.or(value.text().and_then(|t| t.trim().parse().ok()))
+                }
                 "Workload" => peek.workload = peek.workload.take().or(value.text()),
                 "Operation" => peek.operation = peek.operation.take().or(value.text()),
                 _ => {}

@@ -129,7 +129,9 @@ fn user_members(w: &mut Writer<'_>, user: &User<'_>) {
 fn is_address(name: &str) -> bool {
     let plain = |part: &str| {
         !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+' | b'%' | b'\'' | b'#'))
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+' | b'%' | b'\'' | b'#'))
     };
     name.split_once('@').is_some_and(|(local, domain)| plain(local) && plain(domain) && domain.contains('.'))
 }
