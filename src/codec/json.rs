@@ -4,7 +4,7 @@
 //! wrote and no others: quotes, backslashes and control characters inside texts are escaped, a lone surrogate (legal
 //! in JSON, refused by most readers) becomes U+FFFD, a number beyond a double is written as text.
 
-use crate::event::json::unicode_escape;
+use crate::event::json::Raw;
 
 /// Longest text written whole when nothing has to be cut.
 pub(super) const WHOLE: usize = usize::MAX;
@@ -176,35 +176,15 @@ impl<'o> Writer<'o> {
         }
     }
 
-    /// A string with its quotes, as it stands in a record.
+    /// A string with its quotes, as it stands in a record. Escapes are written anew, in the one way of this writer.
     fn string(&mut self, quoted: &str, key: bool) {
-        let inner = quoted.len().saturating_sub(2);
-        if !key && inner > self.longest {
-            // decoded, so that the cut can't fall into an escape
-            let text = crate::event::json::Raw(quoted).text().unwrap_or_default();
-            let text = self.within(&text);
-            self.quoted(text);
+        if !quoted.contains('\\') && (key || quoted.len() <= self.longest) {
+            self.out.extend(quoted.as_bytes());
             return;
         }
-        let bytes = quoted.as_bytes();
-        let (mut from, mut at) = (0, 0);
-        while at + 1 < bytes.len() {
-            if bytes[at] != b'\\' {
-                at += 1;
-            } else if bytes[at + 1] == b'u' {
-                let (character, length) = unicode_escape(&bytes[at..]);
-                // covers a written \ufffd as well, which is the same character
-                if character == char::REPLACEMENT_CHARACTER {
-                    self.out.extend(&bytes[from..at]);
-                    self.out.extend("\u{fffd}".as_bytes());
-                    from = at + length;
-                }
-                at += length;
-            } else {
-                at += 2;
-            }
-        }
-        self.out.extend(&bytes[from..]);
+        let text = Raw(quoted).text().unwrap_or_default();
+        let text = if key { &text } else { self.within(&text) };
+        self.quoted(text);
     }
 }
 
