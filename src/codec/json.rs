@@ -16,14 +16,12 @@ pub(super) struct Writer<'o> {
     start: usize,
     /// Texts longer than this many bytes are cut.
     longest: usize,
-    /// Whether one was.
-    pub(super) cut: bool,
 }
 
 impl<'o> Writer<'o> {
     pub(super) fn new(out: &'o mut Vec<u8>, longest: usize) -> Self {
         let start = out.len();
-        Writer { out, start, longest, cut: false }
+        Writer { out, start, longest }
     }
 
     fn comma(&mut self) {
@@ -99,11 +97,15 @@ impl<'o> Writer<'o> {
         self.quoted(text);
     }
 
+    /// Whether a text would be written whole.
+    pub(super) fn fits(&self, text: &str) -> bool {
+        text.len() <= self.longest
+    }
+
     fn within<'t>(&mut self, text: &'t str) -> &'t str {
-        if text.len() <= self.longest {
+        if self.fits(text) {
             return text;
         }
-        self.cut = true;
         let mut end = self.longest;
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -225,17 +227,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn copied(raw: &str, longest: usize) -> (String, bool) {
+    fn copied(raw: &str, longest: usize) -> String {
         let mut out = Vec::new();
-        let mut writer = Writer::new(&mut out, longest);
-        writer.copy(raw);
-        let cut = writer.cut;
-        (String::from_utf8(out).unwrap_or_default(), cut)
+        Writer::new(&mut out, longest).copy(raw);
+        String::from_utf8(out).unwrap_or_default()
     }
 
     #[test]
     fn copies_values_sound_and_in_one_line() {
-        let whole = |raw| copied(raw, WHOLE).0;
+        let whole = |raw| copied(raw, WHOLE);
         assert_eq!(whole("{ \"a\" :\n [1 , 2.50,\r\n\"x y\" ] }"), r#"{"a":[1,2.50,"x y"]}"#);
         assert_eq!(whole(r#""a\ud800\"b""#), "\"a\u{fffd}\\\"b\"");
         assert_eq!(whole(r#""\\ud800""#), r#""\\ud800""#);
@@ -244,8 +244,8 @@ mod tests {
 
     #[test]
     fn cuts_on_character_borders_and_never_a_key() {
-        assert_eq!(copied(r#"{"schlüssel":"ääää"}"#, 3), (r#"{"schlüssel":"ä"}"#.to_owned(), true));
-        assert_eq!(copied(r#""\u00e4\u00e4\n""#, 8), ("\"ää\\n\"".to_owned(), false));
+        assert_eq!(copied(r#"{"schlüssel":"ääää"}"#, 3), r#"{"schlüssel":"ä"}"#);
+        assert_eq!(copied(r#""\u00e4\u00e4\n""#, 8), "\"ää\\n\"");
     }
 
     proptest! {

@@ -135,6 +135,25 @@ fn data_policies_are_named_inside_the_bag_and_dataverse_in_its_message() {
 }
 
 #[test]
+fn older_policies_and_connectors_are_read_by_the_generic_envelope() {
+    let policy = event(
+        r#"{"RecordType":79,"Workload":"PowerPlatformAdmin","Operation":"UpdateDlpPolicy","Name":"strict","ObjectId":"actor",
+        "AdditionalInfo":"{\"policyId\":\"p1\",\"environmentName\":\"e1\"}"}"#,
+    );
+    assert_eq!((policy.operation(), policy.product()), ("UpdateDlpPolicy", "power_platform_admin"));
+    assert_eq!((policy.target.uid.as_deref(), policy.target.name.as_deref()), (Some("p1"), Some("strict")));
+    assert_eq!((policy.target.kind, policy.environment()), ("policy", Some("e1")));
+    let connection = event(
+        r#"{"RecordType":187,"Operation":"PutConnection","ResourceId":"c1","ObjectId":"actor",
+        "AdditionalInfo":"{\"EnvironmentName\":\"e1\",\"ActionName\":\"x\"}"}"#,
+    );
+    assert_eq!((connection.product(), connection.is_known()), ("connectors", true));
+    assert_eq!((connection.target.uid.as_deref(), connection.environment()), (Some("c1"), Some("e1")));
+    let foreign = event(r#"{"RecordType":1,"Workload":"Exchange","Operation":"Set-Mailbox","ObjectId":"box"}"#);
+    assert_eq!(foreign.target.uid.as_deref(), Some("box"));
+}
+
+#[test]
 fn names_of_other_services_are_not_taken_for_ours() {
     assert!(event(r#"{"RecordType":256,"Workload":"PowerPlatform","Operation":"SiteDeleted"}"#).is_known());
     let sharepoint = event(r#"{"RecordType":4,"Workload":"SharePoint","Operation":"SiteDeleted"}"#);

@@ -4,6 +4,7 @@
 
 mod activities;
 mod leaves;
+mod pinned;
 mod rules;
 
 use std::{collections::BTreeMap, fs, path::Path};

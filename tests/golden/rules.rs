@@ -178,6 +178,29 @@ fn every_operation_of_the_catalogue_is_valid() {
     assert_eq!(classes.len(), 8, "{classes:?}");
 }
 
+/// The schema has a pattern for addresses: a name that it refuses is a name and no address.
+#[test]
+fn names_that_look_like_addresses_are_valid() {
+    let schemas = schemas();
+    for (name, address) in [
+        ("a@contoso.example", true),
+        ("guest_x.example#EXT#@contoso.onmicrosoft.com", true),
+        ("o'brien+x@a-b.co.uk", true),
+        ("app@sharepoint", false),
+        ("@contoso.example", false),
+        ("a@.example", false),
+        ("a@contoso.", false),
+        ("a@b@contoso.example", false),
+        ("a@con_toso.example", false),
+        ("jörg@contoso.example", false),
+        ("NT AUTHORITY\\\\SYSTEM (x@y.z)", false),
+    ] {
+        let event = ocsf(&format!(r#"{{"Operation":"CreateFlow","UserId":"{name}"}}"#));
+        check(&event, &schemas, name);
+        assert_eq!(event["actor"]["user"].get("email_addr").is_some(), address, "{name}");
+    }
+}
+
 /// Records that are JSON but nothing else that one would expect.
 #[test]
 fn odd_records_are_valid_too() {
