@@ -115,6 +115,23 @@ fn what_is_too_large_is_first_shortened_by_the_copy_and_then_cut_and_marked() {
 }
 
 #[test]
+fn a_bag_by_name_goes_before_any_text_is_cut() {
+    let list: Vec<_> = (0..50).map(|n| format!(r#"{{"Name":"name.number.{n}","Value":"value {n}"}}"#)).collect();
+    let record = format!(r#"{{"RecordType":256,"Operation":"x","PropertyCollection":[{}]}}"#, list.join(","));
+    let codec = by_name("ocsf", CodecOptions { raw_data: false }).expect("a codec");
+    let event = event::read(record.as_bytes(), &context()).expect("a record");
+    let (mut whole, mut less) = (Vec::new(), Vec::new());
+    codec.encode(&event, &mut whole);
+    assert!(codec.encode_within(&event, whole.len() - 1, &mut less));
+    let (whole, less): (Value, Value) =
+        (serde_json::from_slice(&whole).expect("JSON"), serde_json::from_slice(&less).expect("JSON"));
+    assert_eq!(whole["unmapped"]["Properties"]["name.number.7"], "value 7");
+    assert!(less["unmapped"].get("Properties").is_none());
+    assert_eq!(whole["unmapped"]["PropertyCollection"], less["unmapped"]["PropertyCollection"]);
+    assert!(less["metadata"].get("is_truncated").is_none());
+}
+
+#[test]
 fn raw_can_not_be_cut() {
     let codec = by_name("raw", CodecOptions::default()).expect("a codec");
     let event = event::read(br#"{"Id":"a"}"#, &context()).expect("a record");

@@ -3,7 +3,7 @@
 //! What happened to what stands in a property bag; names of data policies are nested in it.
 
 use super::{
-    Event, Outcome, User,
+    Event, User,
     bag::Bag,
     envelope::{self, client_address, environment_id, last_after},
 };

@@ -70,8 +70,9 @@ pub fn read<'a>(record: &'a [u8], context: &Context<'a>) -> Result<Event<'a>, Un
     }
     let mut event = Event::new(record, *context, fields);
     envelope::common(&mut event);
-    // which family: by record type, and by workload for records that carry none
-    match (event.record_type, event.fields.text("Workload").as_deref()) {
+    // which family: by record type, and by workload where that is missing or new to us
+    let code = event.record_type.filter(|code| catalogue::is_power_platform_record_type(*code));
+    match (code, event.workload.as_deref()) {
         (Some(30), _) | (None, Some("MicrosoftFlow")) => power_automate::read(&mut event),
         (Some(45 | 46), _) | (None, Some("PowerApps")) => power_apps::read(&mut event),
         (Some(256), _) | (None, Some("PowerPlatform")) => admin::read(&mut event),

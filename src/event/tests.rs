@@ -154,6 +154,16 @@ fn older_policies_and_connectors_are_read_by_the_generic_envelope() {
 }
 
 #[test]
+fn a_record_type_that_nobody_knows_yet_is_read_by_its_workload() {
+    let new = event(
+        r#"{"RecordType":9001,"Workload":"PowerPlatform","Operation":"LaunchPowerApp","PropertyCollection":[
+        {"Name":"powerplatform.analytics.resource.power_app.id","Value":"app1"}]}"#,
+    );
+    assert_eq!((new.record_type(), new.operation(), new.product()), (Some(9001), "LaunchPowerApp", "power_apps"));
+    assert_eq!(new.target.uid.as_deref(), Some("app1"));
+}
+
+#[test]
 fn names_of_other_services_are_not_taken_for_ours() {
     assert!(event(r#"{"RecordType":256,"Workload":"PowerPlatform","Operation":"SiteDeleted"}"#).is_known());
     let sharepoint = event(r#"{"RecordType":4,"Workload":"SharePoint","Operation":"SiteDeleted"}"#);
