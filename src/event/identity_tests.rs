@@ -78,6 +78,15 @@ fn fields_that_border_on_each_other_do_not_run_together() {
     }
 }
 
+#[test]
+fn the_order_of_duplicate_keys_does_not_matter() {
+    for key in ["Id", "RecordType", "Operation", "CreationTime", "Other"] {
+        let twice = |one: &str, two: &str| id(&format!(r#"{{"{key}":"{one}","Id":"x","{key}":"{two}"}}"#)).id;
+        assert_eq!(twice("a", "b"), twice("b", "a"), "{key}");
+        assert_ne!(twice("a", "b"), twice("a", "a"), "{key}");
+    }
+}
+
 /// Values as a record may have them.
 fn values() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
