@@ -4,7 +4,7 @@
 //! wrote and no others: quotes, backslashes and control characters inside texts are escaped, a lone surrogate (legal
 //! in JSON, refused by most readers) becomes U+FFFD, a number beyond a double is written as text.
 
-use crate::event::json::unicode_escape;
+use crate::event::json::Raw;
 
 /// Longest text written whole when nothing has to be cut.
 pub(super) const WHOLE: usize = usize::MAX;
@@ -12,19 +12,20 @@ pub(super) const WHOLE: usize = usize::MAX;
 /// A JSON text under construction.
 pub(super) struct Writer<'o> {
     out: &'o mut Vec<u8>,
+    /// Where this text begins: `out` may hold others before it.
+    start: usize,
     /// Texts longer than this many bytes are cut.
     longest: usize,
-    /// Whether one was.
-    pub(super) cut: bool,
 }
 
 impl<'o> Writer<'o> {
     pub(super) fn new(out: &'o mut Vec<u8>, longest: usize) -> Self {
-        Writer { out, longest, cut: false }
+        let start = out.len();
+        Writer { out, start, longest }
     }
 
     fn comma(&mut self) {
-        if !matches!(self.out.last(), None | Some(b'{' | b'[' | b':')) {
+        if !matches!(self.out[self.start..].last(), None | Some(b'{' | b'[' | b':')) {
             self.out.push(b',');
         }
     }
@@ -96,11 +97,15 @@ impl<'o> Writer<'o> {
         self.quoted(text);
     }
 
+    /// Whether a text would be written whole.
+    pub(super) fn fits(&self, text: &str) -> bool {
+        text.len() <= self.longest
+    }
+
     fn within<'t>(&mut self, text: &'t str) -> &'t str {
-        if text.len() <= self.longest {
+        if self.fits(text) {
             return text;
         }
-        self.cut = true;
         let mut end = self.longest;
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -173,35 +178,15 @@ impl<'o> Writer<'o> {
         }
     }
 
-    /// A string with its quotes, as it stands in a record.
+    /// A string with its quotes, as it stands in a record. Escapes are written anew, in the one way of this writer.
     fn string(&mut self, quoted: &str, key: bool) {
-        let inner = quoted.len().saturating_sub(2);
-        if !key && inner > self.longest {
-            // decoded, so that the cut can't fall into an escape
-            let text = crate::event::json::Raw(quoted).text().unwrap_or_default();
-            let text = self.within(&text);
-            self.quoted(text);
+        if !quoted.contains('\\') && (key || quoted.len() <= self.longest) {
+            self.out.extend(quoted.as_bytes());
             return;
         }
-        let bytes = quoted.as_bytes();
-        let (mut from, mut at) = (0, 0);
-        while at + 1 < bytes.len() {
-            if bytes[at] != b'\\' {
-                at += 1;
-            } else if bytes[at + 1] == b'u' {
-                let (character, length) = unicode_escape(&bytes[at..]);
-                // covers a written \ufffd as well, which is the same character
-                if character == char::REPLACEMENT_CHARACTER {
-                    self.out.extend(&bytes[from..at]);
-                    self.out.extend("\u{fffd}".as_bytes());
-                    from = at + length;
-                }
-                at += length;
-            } else {
-                at += 2;
-            }
-        }
-        self.out.extend(&bytes[from..]);
+        let text = Raw(quoted).text().unwrap_or_default();
+        let text = if key { &text } else { self.within(&text) };
+        self.quoted(text);
     }
 }
 
@@ -242,17 +227,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn copied(raw: &str, longest: usize) -> (String, bool) {
+    fn copied(raw: &str, longest: usize) -> String {
         let mut out = Vec::new();
-        let mut writer = Writer::new(&mut out, longest);
-        writer.copy(raw);
-        let cut = writer.cut;
-        (String::from_utf8(out).unwrap_or_default(), cut)
+        Writer::new(&mut out, longest).copy(raw);
+        String::from_utf8(out).unwrap_or_default()
     }
 
     #[test]
     fn copies_values_sound_and_in_one_line() {
-        let whole = |raw| copied(raw, WHOLE).0;
+        let whole = |raw| copied(raw, WHOLE);
         assert_eq!(whole("{ \"a\" :\n [1 , 2.50,\r\n\"x y\" ] }"), r#"{"a":[1,2.50,"x y"]}"#);
         assert_eq!(whole(r#""a\ud800\"b""#), "\"a\u{fffd}\\\"b\"");
         assert_eq!(whole(r#""\\ud800""#), r#""\\ud800""#);
@@ -261,8 +244,8 @@ mod tests {
 
     #[test]
     fn cuts_on_character_borders_and_never_a_key() {
-        assert_eq!(copied(r#"{"schlüssel":"ääää"}"#, 3), (r#"{"schlüssel":"ä"}"#.to_owned(), true));
-        assert_eq!(copied(r#""\u00e4\u00e4\n""#, 8), ("\"ää\\n\"".to_owned(), false));
+        assert_eq!(copied(r#"{"schlüssel":"ääää"}"#, 3), r#"{"schlüssel":"ä"}"#);
+        assert_eq!(copied(r#""\u00e4\u00e4\n""#, 8), "\"ää\\n\"");
     }
 
     proptest! {

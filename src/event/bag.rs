@@ -50,6 +50,12 @@ impl<'a> Bag<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<Cow<'a, str>> {
         self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.clone())
     }
+
+    /// Like [`Bag::get`], for a name under `powerplatform.analytics.resource.`.
+    pub(crate) fn resource(&self, tail: &str) -> Option<Cow<'a, str>> {
+        let is = |key: &str| key.strip_prefix("powerplatform.analytics.resource.") == Some(tail);
+        self.0.iter().find(|(key, value)| is(key) && !value.is_empty()).map(|(_, value)| value.clone())
+    }
 }
 
 fn scalar_or_raw(raw: Raw<'_>) -> Option<Cow<'_, str>> {

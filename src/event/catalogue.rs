@@ -112,6 +112,7 @@ struct Index {
     folded: BTreeMap<String, usize>,
     messages: BTreeMap<String, usize>,
     workloads: BTreeSet<&'static str>,
+    record_types: BTreeSet<i64>,
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
@@ -120,6 +121,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         folded: BTreeMap::new(),
         messages: BTreeMap::new(),
         workloads: BTreeSet::new(),
+        record_types: BTreeSet::new(),
     };
     for (position, entry) in OPERATIONS.iter().enumerate() {
         let names = entry.operation.into_iter().chain(entry.aliases.iter().copied()).chain(
@@ -136,6 +138,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         if let (Some(name), FoundIn::Operation | FoundIn::Bag) = (entry.operation, entry.found_in) {
             index.exact.entry(name).or_insert(position);
         }
+        index.record_types.extend(entry.record_type.into_iter().chain(entry.legacy_record_type));
         if entry.scope == "core" {
             index.workloads.extend(entry.workload.into_iter().chain(entry.legacy_workload));
         }
@@ -176,6 +179,11 @@ pub fn is_power_platform_record_type(record_type: i64) -> bool {
 /// Whether the catalogue gives this workload to a core operation.
 pub fn power_platform_workload(workload: &str) -> bool {
     INDEX.workloads.contains(workload)
+}
+
+/// Whether the catalogue has operations of this record type; more than Power Platform's own.
+pub fn has_record_type(record_type: i64) -> bool {
+    INDEX.record_types.contains(&record_type)
 }
 
 /// What `select = "power-platform"` takes: by record type or by workload, whichever says yes.

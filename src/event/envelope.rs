@@ -43,7 +43,7 @@ pub(super) fn resolve<'a>(event: &mut Event<'a>, wire: Option<Cow<'a, str>>) {
     let ours = match (event.record_type, workload) {
         (None, None) => true,
         (code, name) => {
-            code.is_some_and(|code| is_power_platform_record_type(code) || catalogue_type(code))
+            code.is_some_and(|code| is_power_platform_record_type(code) || catalogue::has_record_type(code))
                 || name.is_some_and(power_platform_workload)
         }
     };
@@ -60,10 +60,6 @@ pub(super) fn resolve<'a>(event: &mut Event<'a>, wire: Option<Cow<'a, str>>) {
     } else {
         event.operation = wire;
     }
-}
-
-fn catalogue_type(code: i64) -> bool {
-    catalogue::all().iter().any(|entry| entry.record_type == Some(code))
 }
 
 /// The generic event: Dataverse (21), data policies (79), connectors (187) in their older forms, and all the rest.
@@ -132,7 +128,7 @@ fn product(event: &Event<'_>) -> &'static str {
         (Some(21), _) | (_, Some("CRM")) => "dataverse",
         (Some(186), _) => "power_pages",
         (Some(187), _) => "connectors",
-        (Some(256), _) | (_, Some("PowerPlatform")) => match event.bag.get(super::admin::RESOURCE_TYPE).as_deref() {
+        (Some(256), _) | (_, Some("PowerPlatform")) => match event.bag.resource("type").as_deref() {
             Some("PowerApp" | "PowerAppsApp") => "power_apps",
             _ => "power_platform_admin",
         },

@@ -190,7 +190,7 @@ impl Form {
         depth: usize,
         mut named: Option<&mut Named<'a>>,
     ) -> Result<(), Unreadable> {
-        let start = self.out.len();
+        let start = self.open(b'o');
         let mut spans: Vec<Span> = Vec::new();
         scanner.object(depth, |scanner, key: Text<'a>| {
             let key = key.decode();
@@ -218,12 +218,12 @@ impl Form {
             Ok(())
         })?;
         // by key, then by the form of the value; the four bytes of length before the key don't take part
-        self.arrange(b'o', start, spans, |out, (from, value, to)| (&out[from + 4..value], &out[value..to]));
+        self.arrange(start, spans, |out, (from, value, to)| (&out[from + 4..value], &out[value..to]));
         Ok(())
     }
 
     fn array(&mut self, scanner: &mut Scanner<'_>, depth: usize) -> Result<(), Unreadable> {
-        let start = self.out.len();
+        let start = self.open(b'a');
         let mut spans: Vec<Span> = Vec::new();
         scanner.array(depth, |scanner| {
             let from = self.out.len();
@@ -232,22 +232,30 @@ impl Form {
             }
             Ok(())
         })?;
-        self.arrange(b'a', start, spans, |out, (from, _, to)| (&[], &out[from..to]));
+        self.arrange(start, spans, |out, (from, _, to)| (&[], &out[from..to]));
         Ok(())
     }
 
-    /// Sorts the children that lie in `out` from `start` and puts tag and count before them.
+    /// Writes a tag and room for a count; gives the position after them.
+    fn open(&mut self, tag: u8) -> usize {
+        self.out.extend([tag, 0, 0, 0, 0]);
+        self.out.len()
+    }
+
+    /// Writes the count before the children, which lie in `out` from `start`, and sorts them. Sorted ones stay where
+    /// they are: otherwise a deeply nested record would be copied once a level.
     fn arrange(
         &mut self,
-        tag: u8,
         start: usize,
         mut spans: Vec<Span>,
         key: impl for<'o> Fn(&'o [u8], Span) -> (&'o [u8], &'o [u8]),
     ) {
+        self.out[start - 4..start].copy_from_slice(&length(spans.len()));
+        if spans.is_sorted_by(|a, b| key(&self.out, *a) <= key(&self.out, *b)) {
+            return;
+        }
         spans.sort_unstable_by(|a, b| key(&self.out, *a).cmp(&key(&self.out, *b)));
         self.spare.clear();
-        self.spare.push(tag);
-        self.spare.extend(length(spans.len()));
         for (from, _, to) in spans {
             self.spare.extend(&self.out[from..to]);
         }

@@ -54,7 +54,7 @@ fn unescape(raw: &str) -> String {
 }
 
 /// The character of `\uXXXX` (or of a surrogate pair) at the start of `bytes`, and how many bytes it takes.
-pub(crate) fn unicode_escape(bytes: &[u8]) -> (char, usize) {
+fn unicode_escape(bytes: &[u8]) -> (char, usize) {
     let unit = |from: usize| {
         let digits = bytes.get(from..from + 6)?;
         (digits[0] == b'\\' && digits[1] == b'u').then_some(())?;

@@ -27,13 +27,13 @@ pub use self::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// Not UTF-8.
-    #[error("not UTF-8 from byte {at} on; the record is passed on as it came")]
+    #[error("not UTF-8 from byte {at} on")]
     NotUtf8 {
         /// First byte that is not.
         at: usize,
     },
     /// Not JSON.
-    #[error("not JSON: expected {expected} at byte {at}; the record is passed on as it came")]
+    #[error("not JSON: expected {expected} at byte {at}")]
     NotJson {
         /// Offset in bytes.
         at: usize,
@@ -41,13 +41,13 @@ pub enum Unreadable {
         expected: &'static str,
     },
     /// JSON, but no object.
-    #[error("JSON, but not an object; the record is passed on as it came")]
+    #[error("JSON, but not an object")]
     NotAnObject,
     /// Nested deeper than [`MAX_DEPTH`].
-    #[error("nested deeper than 128; the record is passed on as it came")]
+    #[error("nested deeper than 128")]
     TooDeep,
     /// Longer than [`MAX_BYTES`].
-    #[error("{bytes} bytes long, more than 16 MiB; the record is passed on as it came")]
+    #[error("{bytes} bytes long, more than 16 MiB")]
     TooLarge {
         /// Its length.
         bytes: usize,
@@ -70,8 +70,9 @@ pub fn read<'a>(record: &'a [u8], context: &Context<'a>) -> Result<Event<'a>, Un
     }
     let mut event = Event::new(record, *context, fields);
     envelope::common(&mut event);
-    // which family: by record type, and by workload for records that carry none
-    match (event.record_type, event.fields.text("Workload").as_deref()) {
+    // which family: by record type, and by workload where that is missing or new to us
+    let code = event.record_type.filter(|code| catalogue::is_power_platform_record_type(*code));
+    match (code, event.workload.as_deref()) {
         (Some(30), _) | (None, Some("MicrosoftFlow")) => power_automate::read(&mut event),
         (Some(45 | 46), _) | (None, Some("PowerApps")) => power_apps::read(&mut event),
         (Some(256), _) | (None, Some("PowerPlatform")) => admin::read(&mut event),

@@ -21,7 +21,7 @@ use crate::event::{Event, Outcome};
 const VERSION: &str = "1.8.0";
 
 /// Longest texts that are tried, one after the other, when an event does not fit. None is shorter than an id.
-const CUTS: [usize; 6] = [WHOLE, 16_384, 4_096, 1_024, 256, 64];
+const CUTS: [usize; 5] = [16_384, 4_096, 1_024, 256, 64];
 
 /// Codec `ocsf`.
 pub(super) struct Ocsf {
@@ -48,21 +48,18 @@ impl Codec for Ocsf {
     }
 
     fn encode(&self, event: &Event<'_>, out: &mut Vec<u8>) {
-        write(event, out, self.options.raw_data, WHOLE, false);
+        write(event, out, Size { raw_data: self.options.raw_data, flattened: true, longest: WHOLE });
     }
 
     fn encode_within(&self, event: &Event<'_>, limit: usize, out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        if self.options.raw_data {
-            self.encode(event, out);
-            if out.len() - start <= limit {
-                return true;
-            }
-            out.truncate(start);
-        }
-        for longest in CUTS {
-            // leaving out the copy of the record loses nothing; cutting a text does
-            write(event, out, false, longest, longest != WHOLE);
+        let whole = Size { raw_data: self.options.raw_data, flattened: true, longest: WHOLE };
+        let without_copy = Size { raw_data: false, ..whole };
+        // leaving out what stands in the event twice loses nothing; cutting a text does, and is marked
+        let once = Size { flattened: false, ..without_copy };
+        let cut = CUTS.map(|longest| Size { longest, ..once });
+        for size in [whole, without_copy, once].into_iter().chain(cut) {
+            write(event, out, size);
             if out.len() - start <= limit {
                 return true;
             }
@@ -70,6 +67,17 @@ impl Codec for Ocsf {
         }
         false
     }
+}
+
+/// How much of an event is written.
+#[derive(Clone, Copy)]
+struct Size {
+    /// The record as text.
+    raw_data: bool,
+    /// The property bag by name, beside the list that the record has.
+    flattened: bool,
+    /// Longest text, in bytes.
+    longest: usize,
 }
 
 /// Class, activity and their captions.
@@ -103,9 +111,9 @@ fn kind(event: &Event<'_>) -> Kind {
     Kind { class_uid, class_name, activity_id, activity_name }
 }
 
-fn write(event: &Event<'_>, out: &mut Vec<u8>, raw_data: bool, longest: usize, truncated: bool) {
+fn write(event: &Event<'_>, out: &mut Vec<u8>, size: Size) {
     let kind = kind(event);
-    let mut writer = Writer::new(out, longest);
+    let mut writer = Writer::new(out, size.longest);
     writer.object(|w| {
         head(w, event, &kind);
         let labels = match kind.class_uid {
@@ -119,11 +127,11 @@ fn write(event: &Event<'_>, out: &mut Vec<u8>, raw_data: bool, longest: usize, t
             6005 => application::datastore(w, event),
             _ => application::api_activity(w, event),
         };
-        parts::metadata(w, event, &kind, &labels, truncated);
+        parts::metadata(w, event, &kind, &labels, size.longest != WHOLE);
         parts::cloud(w, event);
         parts::api(w, event);
-        unmapped::write(w, event);
-        if raw_data
+        unmapped::write(w, event, size.flattened);
+        if size.raw_data
             && event.unreadable.is_none()
             && let Ok(text) = std::str::from_utf8(event.record())
         {

@@ -40,7 +40,7 @@ pub(super) fn metadata(w: &mut Writer<'_>, event: &Event<'_>, kind: &Kind, label
         if let Some(fetched) = event.context.fetched {
             w.int("logged_time", fetched.as_millisecond());
         }
-        w.text("tenant_uid", tenant(event));
+        w.maybe("tenant_uid", tenant(event));
         w.maybe("correlation_uid", event.correlation.as_deref());
         if truncated {
             w.yes("is_truncated");
@@ -82,20 +82,22 @@ fn product(w: &mut Writer<'_>, event: &Event<'_>) {
     }
 }
 
-/// The record's own word on its tenant; the configured one when it has none.
-fn tenant<'e>(event: &'e Event<'_>) -> &'e str {
-    event.organization.as_deref().unwrap_or(event.context.tenant)
+/// The record's own word on its tenant; the configured one when it has none (`map` may have neither).
+fn tenant<'e>(event: &'e Event<'_>) -> Option<&'e str> {
+    event.organization.as_deref().or(Some(event.context.tenant)).filter(|tenant| !tenant.is_empty())
 }
 
 pub(super) fn cloud(w: &mut Writer<'_>, event: &Event<'_>) {
     w.member("cloud", |w| {
         w.text("provider", "Microsoft 365");
-        w.member("account", |w| {
-            w.text("uid", tenant(event));
-            w.int("type_id", 17);
-            w.text("type", "M365 Tenant");
-        });
-        w.member("org", |w| w.text("uid", tenant(event)));
+        if let Some(tenant) = tenant(event) {
+            w.member("account", |w| {
+                w.text("uid", tenant);
+                w.int("type_id", 17);
+                w.text("type", "M365 Tenant");
+            });
+            w.member("org", |w| w.text("uid", tenant));
+        }
     });
 }
 
@@ -115,25 +117,28 @@ pub(super) fn user(w: &mut Writer<'_>, key: &str, user: &User<'_>) -> bool {
 }
 
 fn user_members(w: &mut Writer<'_>, user: &User<'_>) {
+    let whole = user.name.as_deref().is_some_and(|name| w.fits(name));
     if user.is_empty() {
         w.text("name", UNKNOWN);
     }
     w.maybe("name", user.name.as_deref());
     w.maybe("uid", user.uid.as_deref());
-    w.maybe("email_addr", user.name.as_deref().filter(|name| is_address(name)));
+    // a cut address would be none
+    w.maybe("email_addr", user.name.as_deref().filter(|name| is_address(name) && whole));
     w.int("type_id", i64::from(user.type_id));
     w.text("type", ["Unknown", "User", "Admin", "System", "Service"][usize::from(user.type_id.min(4))]);
 }
 
-/// Whether the schema's pattern for mail addresses would take it: one `@` with something plain on both sides.
+/// Whether the schema's pattern for mail addresses takes it; system names (`app@sharepoint`) are none.
 fn is_address(name: &str) -> bool {
-    let plain = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+' | b'%' | b'\'' | b'#'))
+    let local = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b);
+    let label = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let all = |part: &str, is: &dyn Fn(u8) -> bool| !part.is_empty() && part.bytes().all(is);
+    let Some((user, (first, rest))) = name.split_once('@').and_then(|(user, host)| Some((user, host.split_once('.')?)))
+    else {
+        return false;
     };
-    name.split_once('@').is_some_and(|(local, domain)| plain(local) && plain(domain) && domain.contains('.'))
+    all(user, &local) && all(first, &label) && all(rest, &|b| label(b) || b == b'.')
 }
 
 /// Who did it: left out when the record names nobody and the class does not ask.

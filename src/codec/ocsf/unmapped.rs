@@ -9,13 +9,13 @@ use crate::{
     event::Event,
 };
 
-pub(super) fn write(w: &mut Writer<'_>, event: &Event<'_>) {
+pub(super) fn write(w: &mut Writer<'_>, event: &Event<'_>, flattened: bool) {
     if event.unreadable_because().is_some() {
         w.member("unmapped", |w| raw::original(w, event.record()));
         return;
     }
     let members: Vec<_> = event.fields.0.iter().filter(|member| !member.taken).collect();
-    let flattened = !event.bag.0.is_empty() && !members.iter().any(|member| member.key == "Properties");
+    let flattened = flattened && !event.bag.0.is_empty() && !members.iter().any(|member| member.key == "Properties");
     if members.is_empty() && !flattened {
         return;
     }
