@@ -296,6 +296,34 @@ async fn a_refused_secret_is_not_sent_again_at_once_but_a_rotated_one_counts() {
 }
 
 #[tokio::test]
+async fn a_token_that_still_holds_serves_while_it_cannot_be_renewed() {
+    let served = Script::read("list-empty").exchanges;
+    let busy = Script::read("token-unavailable").exchanges;
+    let stage = Stage::new([served.clone(), busy.clone(), served, busy].concat());
+    let source = Office365::new(settings(), &stage.world(), stage.secrets()).unwrap();
+    let list = || source.list("Audit.General", window(), None);
+    list().await.unwrap();
+    stage.advance(Duration::from_secs(3_400));
+    list().await.unwrap();
+    assert_eq!(stage.token_requests(), 2);
+    stage.advance(Duration::from_secs(200));
+    let failed = list().await.unwrap_err();
+    assert_eq!((failed.code.as_str(), failed.retry_after, stage.left()), ("temporarily_unavailable", None, 0));
+}
+
+#[tokio::test]
+async fn a_subscription_just_started_is_not_started_again() {
+    let exchanges = Script::read("start-missing").exchanges;
+    let stage = Stage::new([exchanges.clone(), exchanges[..1].to_vec(), exchanges].concat());
+    let source = Office365::new(settings(), &stage.world(), stage.secrets()).unwrap();
+    for (minutes, expected) in [(0, "Started"), (14, "Pending"), (2, "Started")] {
+        stage.advance(Duration::from_secs(60 * minutes));
+        assert_eq!(ensure(&source).await["subscriptions"], json!([expected]));
+    }
+    stage.finished("started");
+}
+
+#[tokio::test]
 async fn the_services_clock_is_learned_and_our_own_believed_when_they_agree() {
     let exchanges = Script::read("list-capture").exchanges; // Date: 12:00:00
     for (advance, expected) in [(0, 0), (1, -1), (3_600, -3_600)] {

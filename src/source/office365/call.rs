@@ -86,7 +86,12 @@ impl Inner {
                 return Err(place.unanswered(&HttpError::Dead));
             }
             let told = envelope::api(&scrub(&body.bytes, &[token.value.expose_secret()]));
-            if status == 401 && !told.codes.iter().any(|code| known(code)) {
+            let ours = told.codes.iter().any(|code| known(code));
+            if ours {
+                // a refusal may come from a clock that is wrong: its answer says by how much
+                self.learn(&head.headers, sent);
+            }
+            if status == 401 && !ours {
                 self.drop_token(token.generation).await;
                 if !renewed {
                     self.counters.request(ask.operation, "401");
