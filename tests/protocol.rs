@@ -280,6 +280,20 @@ async fn a_throttled_tenant_sends_nothing_until_its_time_and_then_goes_on() {
 }
 
 #[tokio::test]
+async fn two_sources_of_one_tenant_are_throttled_together_and_those_of_two_are_not() {
+    let stage = Stage::new(Script::read("list-throttled-403").exchanges);
+    let first = Office365::new(settings(), &stage.world(), stage.secrets()).unwrap();
+    let mut stranger = settings();
+    stranger.tenant = "11111111-2222-4333-8444-555555555555".into();
+    let stranger = Office365::beside(stranger, &stage.world(), stage.secrets(), [&first]).unwrap();
+    let second = Office365::beside(settings(), &stage.world(), stage.secrets(), [&stranger, &first]).unwrap();
+    first.list("Audit.General", window(), None).await.unwrap_err();
+    assert!(first.backed_off().is_some());
+    assert_eq!(second.backed_off(), first.backed_off());
+    assert_eq!(stranger.backed_off(), None);
+}
+
+#[tokio::test]
 async fn a_refused_secret_is_not_sent_again_at_once_but_a_rotated_one_counts() {
     let refused = Script::read("token-wrong-secret").exchanges;
     let served = Script::read("list-capture").exchanges;
