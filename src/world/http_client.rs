@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{Request, Response, Uri};
-use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy};
 
 use super::{Body, Http, HttpError, HttpFactory, Transport};
 
@@ -35,7 +35,7 @@ impl HttpFactory for ReqwestFactory {
         let direct = build(|| base().no_proxy(), &ca)?;
         let proxied = build(
             || match &proxied {
-                Some(proxy) => base().proxy(proxy.clone().no_proxy(NoProxy::from_env())),
+                Some(proxy) => base().proxy(proxy.clone()),
                 // the usual environment variables, which reqwest reads by itself
                 None => base(),
             },

@@ -127,6 +127,29 @@ mod tests {
         assert!(local.own("http://localhost:8080/x").is_none());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_followed_leads_to_the_origin(
+            parts in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "https:", "http:", "//", "/", "\\", "manage.office.com", "evil.example", "@", ":", "443", "?", "#",
+                    "%2f", "%40", ".", "..", "[::1]", "\t", " ", "\u{ad}", "\u{3002}", "$a", "MANAGE.OFFICE.COM",
+                ]),
+                0..9,
+            ),
+            begins in proptest::bool::ANY,
+        ) {
+            let origin = Origin::new("https://manage.office.com").unwrap();
+            let address = format!("{}{}", if begins { "https://manage.office.com" } else { "" }, parts.concat());
+            if let Some(uri) = origin.own(&address) {
+                // as the HTTP client will read it
+                let sent = Url::parse(&uri.to_string()).unwrap();
+                proptest::prop_assert_eq!(sent.origin(), Url::parse("https://manage.office.com").unwrap().origin());
+                proptest::prop_assert_eq!(uri.host().map(str::to_lowercase), Some("manage.office.com".to_owned()));
+            }
+        }
+    }
+
     #[test]
     fn a_dollar_is_sent_as_it_came() {
         let origin = Origin::new("https://manage.office.com").unwrap();

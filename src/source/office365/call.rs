@@ -54,7 +54,7 @@ impl Inner {
         loop {
             self.open(&place)?;
             let token = self.token().await?;
-            let wait = lock(&self.bucket).take(self.clock.now());
+            let wait = lock(&self.quota.bucket).take(self.clock.now());
             if !wait.is_zero() {
                 self.clock.sleep(wait).await;
             }
@@ -76,7 +76,7 @@ impl Inner {
             let status = head.status.as_u16();
             if head.status.is_success() {
                 self.learn(&head.headers, sent);
-                lock(&self.throttle).served(sent);
+                lock(&self.quota.throttle).served(sent);
                 self.counters.request(ask.operation, &status.to_string());
                 return Ok(Answer { status, headers: head.headers, body, sent });
             }
@@ -86,7 +86,12 @@ impl Inner {
                 return Err(place.unanswered(&HttpError::Dead));
             }
             let told = envelope::api(&scrub(&body.bytes, &[token.value.expose_secret()]));
-            if status == 401 && !told.codes.iter().any(|code| known(code)) {
+            let ours = told.codes.iter().any(|code| known(code));
+            if ours {
+                // a refusal may come from a clock that is wrong: its answer says by how much
+                self.learn(&head.headers, sent);
+            }
+            if status == 401 && !ours {
                 self.drop_token(token.generation).await;
                 if !renewed {
                     self.counters.request(ask.operation, "401");
@@ -136,14 +141,14 @@ impl Inner {
         if error.class == Class::Backoff {
             self.counters.throttled();
             let delay = |refusals| retry::THROTTLED.after(refusals, &*self.random);
-            error.retry_after = Some(lock(&self.throttle).refused(sent, now, error.retry_after, delay));
+            error.retry_after = Some(lock(&self.quota.throttle).refused(sent, now, error.retry_after, delay));
         }
         error
     }
 
     /// Refuses at once while the tenant is backed off: the caller can do something else until then.
     fn open(&self, place: &Place<'_>) -> Result<(), SourceError> {
-        let Some(wait) = lock(&self.throttle).shut(self.clock.now()) else { return Ok(()) };
+        let Some(wait) = lock(&self.quota.throttle).shut(self.clock.now()) else { return Ok(()) };
         let words =
             format!("tenant {} is throttled; nothing is sent for another {} s", self.names.tenant, wait.as_secs() + 1);
         Err(SourceError { retry_after: Some(wait), ..place.own(Class::Backoff, "AF429", words) })

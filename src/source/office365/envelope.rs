@@ -131,7 +131,7 @@ pub(super) fn token(body: &[u8]) -> Told {
     let said = if correlation.is_empty() {
         clean(first, SHOWN)
     } else {
-        format!("{} {}", clean(first, 150), clean(correlation, 60))
+        format!("{} {}", clean(first, 140), clean(correlation, 60))
     };
     Told { codes, said: quoted(&said) }
 }

@@ -197,24 +197,25 @@ impl Place<'_> {
             return (row, code);
         }
         let own = match (self.operation, status) {
-            (Operation::FetchContent, 404 | 410) => "410",
-            (_, 401) => "401",
-            (Operation::Token, 403) => "4xx",
+            // Entra refuses a bad client with 401 or 403; the API's words about tokens and proxies would mislead
+            (Operation::Token, 401 | 403) => "4xx",
+            // a proxy in the way answers 404 as well: only a code, or 410, is proof that a content is lost
+            (Operation::FetchContent, 404) => "404",
+            (Operation::FetchContent, 410) => "410",
             // a code that nobody knows is no throttling in disguise
             (_, 403) if !told.codes.is_empty() => "4xx",
+            (_, 401) => "401",
             (_, 403) => "403",
             (_, 407) => "407",
             (_, 408) => "408",
             (_, 429) => "429",
             (_, 300..=399) => "3xx",
             (_, 400..=499) => "4xx",
-            // an error object with status 2xx and an unknown code: transient until told otherwise
+            // also an error object with status 2xx and an unknown code: transient until told otherwise
             _ => "5xx",
         };
-        let row =
-            statuses.get(own).or_else(|| statuses.get("5xx")).unwrap_or_else(|| unreachable!("5xx is in the file"));
-        // Entra answers a bad client with 401 and a code of its own; the words about tokens would mislead
-        let row = if self.operation == Operation::Token && own == "401" { &statuses["4xx"] } else { row };
+        // a test of this module reads every one of them
+        let row = &statuses[own];
         let code = told.codes.first().cloned().unwrap_or_else(|| status.to_string());
         (row, code)
     }

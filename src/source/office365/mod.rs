@@ -4,6 +4,7 @@
 //! but a request whose token was refused. What a caller does about an error stands in [`SourceError::class`].
 
 mod address;
+mod blob;
 mod call;
 mod counters;
 mod envelope;
@@ -14,37 +15,33 @@ mod token;
 pub mod window;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 
 use self::{
     address::{Origin, shown, with_publisher},
-    call::{Ask, lock, next_chunk},
+    call::{Ask, lock},
     counters::Counters,
     errors::Names,
     window::Window,
 };
 pub use self::{
+    blob::Blob,
     counters::Counts,
     errors::{AUDIT_OFF, Class, Operation, SourceError},
     listing::{Listed, PageToken, Paging, PagingError},
     token::Finding,
 };
 use super::{SecretReader, Settings};
-use crate::world::{Body, Clock, Http, HttpError, Random, World};
+use crate::world::{Clock, Http, HttpError, Random, World};
 
 /// More than any page of a listing.
 const LISTING_BYTES: usize = 64 << 20;
-/// More than any blob, decompressed; a bomb ends here.
-const BLOB_BYTES: u64 = 8 << 30;
-/// So much of a blob that begins with `{` is looked at for an error envelope.
-const ENVELOPE_BYTES: usize = 16 << 10;
 /// Microsoft asks for so long between two starts of one subscription.
 const START_PAUSE: SignedDuration = SignedDuration::from_mins(15);
 
@@ -62,12 +59,18 @@ struct Inner {
     random: Arc<dyn Random>,
     secrets: Arc<dyn SecretReader>,
     token: tokio::sync::Mutex<token::Cache>,
-    bucket: Mutex<quota::Bucket>,
-    throttle: Mutex<quota::Throttle>,
+    quota: Arc<Quota>,
     counters: Counters,
     offset: Mutex<SignedDuration>,
     /// When each subscription was started last.
     started: Mutex<BTreeMap<String, Timestamp>>,
+}
+
+/// What the service counts per tenant.
+#[derive(Default)]
+struct Quota {
+    bucket: Mutex<quota::Bucket>,
+    throttle: Mutex<quota::Throttle>,
 }
 
 /// How one content type's subscription stands after [`Office365::ensure_subscriptions`].
@@ -110,6 +113,19 @@ pub struct Page {
 impl Office365 {
     /// A client for one tenant. Asks nothing yet. Fails on an unusable address, certificate or proxy.
     pub fn new(settings: Settings, world: &World, secrets: Arc<dyn SecretReader>) -> Result<Self, SourceError> {
+        Office365::beside(settings, world, secrets, [])
+    }
+
+    /// As [`Office365::new`], where other sources may have the same tenant: they share one quota and back-off, which
+    /// the service counts per tenant.
+    pub fn beside<'a>(
+        settings: Settings,
+        world: &World,
+        secrets: Arc<dyn SecretReader>,
+        others: impl IntoIterator<Item = &'a Office365>,
+    ) -> Result<Self, SourceError> {
+        let same = |other: &&Office365| other.0.settings.tenant.eq_ignore_ascii_case(&settings.tenant);
+        let quota = others.into_iter().find(same).map_or_else(Default::default, |other| other.0.quota.clone());
         let names = Names {
             tenant: settings.tenant.clone(),
             client: settings.client.clone(),
@@ -132,8 +148,7 @@ impl Office365 {
             random: world.random.clone(),
             secrets,
             token: Default::default(),
-            bucket: Default::default(),
-            throttle: Default::default(),
+            quota,
             counters: Counters::default(),
             offset: Default::default(),
             started: Default::default(),
@@ -214,25 +229,7 @@ impl Office365 {
     pub async fn fetch(&self, uri: &str) -> Result<Blob, SourceError> {
         let ask = self.0.follow(Operation::FetchContent, uri, "")?;
         let answer = self.0.call(&ask).await?;
-        let mut blob =
-            Blob { inner: self.0.clone(), body: answer.body, ahead: VecDeque::new(), bytes: 0, ended: false };
-        // a blob is an array; what begins like an object may be an error that came with 200
-        let mut head = Vec::new();
-        while head.len() < ENVELOPE_BYTES && !blob.ended {
-            let Some(chunk) = blob.read().await? else { break };
-            head.extend_from_slice(&chunk[..chunk.len().min(ENVELOPE_BYTES)]);
-            blob.ahead.push_back(chunk);
-            if head.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
-                return Ok(blob);
-            }
-        }
-        if blob.ended
-            && let Some(told) = envelope::inside_success(&head)
-        {
-            let place = self.0.place(Operation::FetchContent, "");
-            return Err(self.0.judge(&place, answer.status, &told, &answer.headers, answer.sent));
-        }
-        Ok(blob)
+        Blob::open(self.0.clone(), answer).await
     }
 
     /// How far the service's clock is ahead of this machine's, by its last `Date`.
@@ -247,7 +244,7 @@ impl Office365 {
 
     /// Until when the tenant is backed off, as a wait from now; `None`: requests may go out.
     pub fn backed_off(&self) -> Option<Duration> {
-        lock(&self.0.throttle).shut(self.0.clock.now())
+        lock(&self.0.quota.throttle).shut(self.0.clock.now())
     }
 
     /// What the metrics show.
@@ -327,53 +324,5 @@ impl Inner {
     fn unreadable(&self, ask: &Ask<'_>, error: &serde_json::Error) -> SourceError {
         let words = format!("the answer is no list ({error}); check that no proxy answers for the service");
         self.place(ask.operation, ask.content).own(Class::Retry, "UnreadableAnswer", words)
-    }
-}
-
-/// The body of a content, chunk by chunk.
-pub struct Blob {
-    inner: Arc<Inner>,
-    body: Body,
-    ahead: VecDeque<Bytes>,
-    bytes: u64,
-    ended: bool,
-}
-
-impl Blob {
-    /// The next bytes; `None` at the end. Fails when nothing comes for too long, when it breaks off, and beyond 8 GiB.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
-        match self.ahead.pop_front() {
-            Some(chunk) => Ok(Some(chunk)),
-            None if self.ended => Ok(None),
-            None => self.read().await,
-        }
-    }
-
-    /// How many bytes came so far, decompressed.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    async fn read(&mut self) -> Result<Option<Bytes>, SourceError> {
-        let chunk = next_chunk(&mut self.body, &*self.inner.clock, self.inner.settings.stall).await;
-        let place = self.inner.place(Operation::FetchContent, "");
-        match chunk {
-            Ok(Some(chunk)) => {
-                self.bytes += chunk.len() as u64;
-                if self.bytes > BLOB_BYTES {
-                    return Err(place.own(
-                        Class::Retry,
-                        "TooLarge",
-                        format!("the content is larger than {BLOB_BYTES} bytes"),
-                    ));
-                }
-                Ok(Some(chunk))
-            }
-            Ok(None) => {
-                self.ended = true;
-                Ok(None)
-            }
-            Err(error) => Err(place.unanswered(&error)),
-        }
     }
 }

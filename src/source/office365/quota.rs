@@ -53,7 +53,9 @@ impl Throttle {
         if now >= until || until.duration_since(now) > until.duration_since(since) + SignedDuration::from_secs(1) {
             return None;
         }
-        Duration::try_from(until.duration_since(now)).ok()
+        // up to the millisecond: callers keep times in these, and would wake up just too early
+        let wait = Duration::try_from(until.duration_since(now)).ok()?;
+        Some(Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)))
     }
 
     /// A request sent at `sent` was refused at `now`. `delay` gives the back-off of the n-th refusal in a row. Returns

@@ -69,9 +69,11 @@ impl Inner {
             // a clock that was set back must not keep an old failure
             && until.duration_since(now) <= SignedDuration::from_hours(1)
         {
-            let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
             let mut error = error.clone();
-            error.retry_after = Some(left);
+            // only what the service asked for, or throttling, is a wait for the caller; the rest follows its own delays
+            if error.retry_after.is_some() {
+                error.retry_after = Duration::try_from(until.duration_since(now)).ok();
+            }
             return valid(&cache, now).ok_or(error);
         }
         match self.request_token().await {
@@ -93,9 +95,10 @@ impl Inner {
             }
             Err(mut error) => {
                 if error.class != Class::Dead {
-                    let usual = if error.class == Class::Backoff { THROTTLED_FOR } else { FAILED_FOR };
-                    let wait = error.retry_after.unwrap_or(usual);
-                    error.retry_after = Some(wait);
+                    if error.class == Class::Backoff {
+                        error.retry_after = Some(error.retry_after.unwrap_or(THROTTLED_FOR));
+                    }
+                    let wait = error.retry_after.unwrap_or(FAILED_FOR);
                     let now = self.clock.now();
                     cache.failed = Some((add(now, SignedDuration::try_from(wait).unwrap_or_default()), error.clone()));
                 }
