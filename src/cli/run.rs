@@ -165,7 +165,7 @@ fn setup(
     let mut tenants = BTreeMap::new();
     for source in config.sources {
         tenants.insert(source.name.clone(), source.tenant.clone());
-        let client = client(&source, world, &env)?;
+        let client = client(&source, world, &env, sources.iter().map(|other: &SourceSetup| &other.source))?;
         let content_types: Vec<String> = source.content.iter().map(|content| content.as_str().to_owned()).collect();
         watched.push(WatchedSource {
             name: source.name.clone(),
@@ -219,7 +219,12 @@ impl SecretReader for Secret {
     }
 }
 
-fn client(source: &SourceConfig, world: &World, env: &Arc<AgentEnv>) -> Result<Office365, String> {
+fn client<'a>(
+    source: &SourceConfig,
+    world: &World,
+    env: &Arc<AgentEnv>,
+    others: impl IntoIterator<Item = &'a Office365>,
+) -> Result<Office365, String> {
     let ca = match &source.ca {
         Some(path) => Some(
             std::fs::read(path).map_err(|error| format!("source {}: ca {}: {error}", source.name, path.display()))?,
@@ -239,5 +244,5 @@ fn client(source: &SourceConfig, world: &World, env: &Arc<AgentEnv>) -> Result<O
         stall: TIMEOUT,
     };
     let secret = Arc::new(Secret { env: Arc::clone(env), reference: source.secret.clone() });
-    Office365::new(settings, world, secret).map_err(|error| format!("source {}: {error}", source.name))
+    Office365::beside(settings, world, secret, others).map_err(|error| format!("source {}: {error}", source.name))
 }
