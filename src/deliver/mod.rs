@@ -137,7 +137,8 @@ impl Deliver {
             self.activity.hints.fetch.notify_one();
             return Ok(Step::Delivered);
         }
-        if self.world.gate.mutant("confirm before deliver") {
+        let mutant = self.world.gate.mutant("confirm before deliver");
+        if mutant {
             self.confirm(made.progress(), stop).await?;
         }
         let sink = match open {
@@ -151,7 +152,7 @@ impl Deliver {
         let newest = made.messages.iter().map(|message| message.time.as_millisecond()).max();
         match self.deliver(&*sink, Batch::new(std::mem::take(&mut made.messages), None)).await {
             Ok(()) => {
-                if !self.world.gate.mutant("confirm before deliver") {
+                if !mutant {
                     self.confirm(made.progress(), stop).await?;
                 }
                 let now = millis(&self.world);
@@ -168,7 +169,7 @@ impl Deliver {
             Err(verdict) => {
                 // what lies before the first message that was not taken is settled: it is not sent again
                 let prefix = made.progress_up_to(verdict.taken);
-                if !prefix.is_empty() {
+                if !prefix.is_empty() && !mutant {
                     self.confirm(prefix, stop).await?;
                 }
                 Ok(Step::Failed(verdict))

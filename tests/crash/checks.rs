@@ -118,12 +118,12 @@ fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
     }
     // contents under way: the ids before the progress
     let under_way = format!("SELECT content, progress FROM delivery WHERE sink = {named} AND ready = 1 AND progress > 0");
-    for (content, progress) in column(stage, &under_way, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, usize>(1)?)))? {
-        let copies: BTreeSet<usize> =
+    for (content, progress) in column(stage, &under_way, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))? {
+        let copies: BTreeSet<i64> =
             column(stage, &format!("SELECT position FROM copy WHERE content = {content}"), |row| row.get(0))?.into_iter().collect();
         let bodies: Vec<Vec<u8>> =
             column(stage, &format!("SELECT body FROM chunk WHERE content = {content} ORDER BY seq"), |row| row.get(0))?;
-        let mut position = 0;
+        let mut position = 0_i64;
         for body in bodies {
             let opened = chunk::open(&body).map_err(|error| error.to_string())?;
             for frame in chunk::frames(&opened) {
