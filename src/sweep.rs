@@ -54,9 +54,12 @@ impl Sweep {
     async fn turn(&self) -> Result<(), LedgerError> {
         self.drop_bodies().await?;
         let now = millis(&self.world);
-        while self.ledger.expire(now).await? {}
-        while self.ledger.forget(now - MEMORY).await? {}
-        self.announce(now).await?;
+        let due = self.ledger.due(now, now - MEMORY).await?;
+        while due.expired && self.ledger.expire(now).await? {}
+        while due.old && self.ledger.forget(now - MEMORY).await? {}
+        if due.gaps || due.expired {
+            self.announce(now).await?;
+        }
         self.activity.ledger_error(None);
         Ok(())
     }

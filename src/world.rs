@@ -110,6 +110,9 @@ pub trait GateKeeper: Send + Sync {
     /// Passes gate `seam` (`http`, `sink`, `clock`, `ledger`); `detail` says what is about to happen, or happened. False: dead from now on.
     fn pass(&self, seam: &'static str, detail: &str) -> bool;
 
+    /// Whether the agent lives, without passing a gate.
+    fn is_alive(&self) -> bool;
+
     /// Whether the agent has the named fault built in: the crash test must notice each of them.
     fn mutant(&self, _name: &str) -> bool {
         false
@@ -132,6 +135,11 @@ impl Gate {
 }
 
 impl Gate {
+    /// True while the agent lives; not counted.
+    pub fn is_alive(&self) -> bool {
+        self.keeper.as_ref().is_none_or(|keeper| keeper.is_alive())
+    }
+
     /// True when this agent is the named mutant. Never in a build without feature `testing`.
     pub fn mutant(&self, name: &str) -> bool {
         cfg!(any(test, feature = "testing")) && self.keeper.as_ref().is_some_and(|keeper| keeper.mutant(name))

@@ -39,7 +39,7 @@ pub struct ChunkBuilder {
 impl ChunkBuilder {
     /// Adds a record.
     pub fn push(&mut self, frame: &Frame<'_>) {
-        let flags = u8::from(frame.unreadable) * UNREADABLE | u8::from(frame.no_id) * NO_ID;
+        let flags = (u8::from(frame.unreadable) * UNREADABLE) | (u8::from(frame.no_id) * NO_ID);
         self.frames.extend_from_slice(&frame.id.0);
         self.frames.extend_from_slice(&frame.second.to_le_bytes());
         self.frames.push(flags);

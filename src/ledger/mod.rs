@@ -34,6 +34,8 @@ pub use requeue::OwnEvent;
 pub use seen::Entered;
 pub use streams::{Admission, Listed, SinkRow, SinkSpec, StreamRow, StreamSpec};
 
+pub use upkeep::Due;
+
 use crate::world::Gate;
 
 /// Milliseconds since 1970 in UTC.

@@ -7,7 +7,33 @@ use super::{Ledger, LedgerError, Millis, contents};
 /// At most this many contents in one transaction.
 const SLICE: usize = 200;
 
+/// What there is for `sweep` to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Contents have expired.
+    pub expired: bool,
+    /// Contents are old enough to be forgotten.
+    pub old: bool,
+    /// Gaps are open, or not everything about them is said.
+    pub gaps: bool,
+}
+
 impl Ledger {
+    /// Whether there is something to expire, to forget or to say: most of the time there is not, and nothing needs to be written.
+    pub async fn due(&self, now: Millis, forget_before: Millis) -> Result<Due, LedgerError> {
+        self.read(move |connection| {
+            let ask = |sql: &str, parameter: Millis| -> rusqlite::Result<bool> {
+                connection.prepare_cached(sql)?.query_row([parameter], |row| row.get(0))
+            };
+            Ok(Due {
+                expired: ask("SELECT EXISTS (SELECT 1 FROM content WHERE state = 0 AND expires <= ?)", now)?,
+                old: ask("SELECT EXISTS (SELECT 1 FROM content WHERE state >= 3 AND admitted < ?)", forget_before)?,
+                gaps: ask("SELECT EXISTS (SELECT 1 FROM gap WHERE announced_closed = 0 AND id > ?)", 0)?,
+            })
+        })
+        .await
+    }
+
     /// Ends contents that can't be fetched any more as lost. Returns true when there may be more.
     pub async fn expire(&self, now: Millis) -> Result<bool, LedgerError> {
         self.write("expire", move |connection| {

@@ -77,6 +77,10 @@ impl GateKeeper for Keeper {
         true
     }
 
+    fn is_alive(&self) -> bool {
+        !self.is_dead()
+    }
+
     fn mutant(&self, name: &str) -> bool {
         self.mutant == Some(name)
     }

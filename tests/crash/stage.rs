@@ -144,13 +144,15 @@ impl Stage {
             let world = world(service, &self.clock, keeper, self.lives);
             let setup = self.setup(&world, keeper, sinks);
             let stop = self.wait(limit, done);
-            tokio::select! {
+            let result = tokio::select! {
                 biased;
                 () = keeper.death() => Ok(()),
                 result = agent::run(setup, stop) => result,
-            }
+            };
+            // the paused time is known inside its runtime only
+            self.clock.end(Duration::from_secs(60));
+            result
         });
-        self.clock.end(Duration::from_secs(60));
         // dropping the runtime is the death of the process: nothing of it runs on
         drop(runtime);
         match result {
