@@ -63,7 +63,7 @@ pub fn load(paths: &[PathBuf], registry: &[SinkKind]) -> Result<Config, Report> 
                 for file in found {
                     match read_file(&file) {
                         Ok(text) => files.push(SourceFile { path: file, text }),
-                        Err(mistake) => mistakes.push(mistake),
+                        Err(mistake) => mistakes.push(*mistake),
                     }
                 }
             }
@@ -110,16 +110,17 @@ fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_file(path: &Path) -> Result<String, Mistake> {
-    let size = fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
+fn read_file(path: &Path) -> Result<String, Box<Mistake>> {
+    let failed = |error: io::Error| Box::new(unreadable(path, &error));
+    let size = fs::metadata(path).map_err(failed)?.len();
     if size > LARGEST_FILE {
-        return Err(Mistake::nowhere(format!("{} has {size} bytes: that is no configuration", path.display()))
-            .hint("give a TOML file"));
+        let mistake = Mistake::nowhere(format!("{} has {size} bytes: that is no configuration", path.display()));
+        return Err(Box::new(mistake.hint("give a TOML file")));
     }
-    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
-    String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(fs::read(path).map_err(failed)?).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Mistake::nowhere(format!("{} is not UTF-8 at byte {at}", path.display())).hint("save it as UTF-8")
+        let mistake = Mistake::nowhere(format!("{} is not UTF-8 at byte {at}", path.display()));
+        Box::new(mistake.hint("save it as UTF-8"))
     })
 }
 
@@ -189,18 +190,17 @@ impl Collected {
                     }
                 }
                 Err(_) => {
-                    self.mistakes.push(Mistake::at(file, value.span, "`agent` must be a table").hint("write [agent]"))
+                    self.agent.get_or_insert((None, (file, key.span)));
+                    self.mistakes.push(Mistake::at(file, value.span, "`agent` must be a table").hint("write [agent]"));
                 }
             }
         }
         for mut table in self.tables(file, &mut root, "source") {
-            self.seen.0 += 1;
             let source = SourceConfig::read(&mut table);
             self.take_errors(file, table.finalize(None).err().map_or(Vec::new(), |e| e.errors));
             self.sources.extend(source.map(|s| (s, file)));
         }
         for table in self.tables(file, &mut root, "sink") {
-            self.seen.1 += 1;
             let (sink, errors) = SinkConfig::read(table, registry);
             self.take_errors(file, errors);
             self.sinks.extend(sink.map(|s| (s, file)));
@@ -218,11 +218,14 @@ impl Collected {
             && let ValueInner::Array(items) = value.take()
         {
             let mut tables = Vec::new();
+            self.saw(name, items.len());
             for mut item in items {
                 match Options::new(&mut item) {
                     Ok(table) => tables.push(table),
                     Err(_) => {
-                        self.mistakes.push(Mistake::at(file, item.span, format!("expected a table under [[{name}]]")))
+                        let mistake = Mistake::at(file, item.span, format!("expected a table under [[{name}]]"));
+                        self.mistakes
+                            .push(mistake.hint(format!("write [[{name}]] on a line of its own, its keys below")));
                     }
                 }
             }
@@ -231,9 +234,15 @@ impl Collected {
         let hint = format!("there can be several: write [[{name}]], in double brackets");
         self.mistakes.push(Mistake::at(file, key.span, format!("`{name}` must be a list of tables")).hint(hint));
         // it was meant, so it is not missing
-        self.seen.0 += usize::from(name == "source");
-        self.seen.1 += usize::from(name == "sink");
+        self.saw(name, 1);
         Vec::new()
+    }
+
+    fn saw(&mut self, name: &str, count: usize) {
+        match name {
+            "source" => self.seen.0 += count,
+            _ => self.seen.1 += count,
+        }
     }
 
     /// What only all tables together tell.
@@ -286,6 +295,84 @@ impl Collected {
             self.mistakes.push(
                 Mistake::nowhere(format!("no {table} in the configuration")).hint(format!("add {table}: {hint}")),
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keys that a table really takes, from the list that the hint for an unknown one gives.
+    fn keys_of(text: &str) -> Vec<String> {
+        let file = SourceFile { path: "t".into(), text: text.to_string() };
+        let report = parse(vec![file], &crate::sinks::registry()).expect_err("an unknown key");
+        let mistake = report.mistakes.iter().find(|m| m.what == "unknown key `zzzzzzzz`").expect("it is reported");
+        let list = mistake.hint.as_deref().and_then(|h| h.strip_prefix("known here: ")).expect("a list");
+        list.split(", ").map(str::to_string).collect()
+    }
+
+    #[test]
+    fn the_lists_of_keys_are_those_that_are_read() {
+        assert_eq!(keys_of("[agent]\nzzzzzzzz = 1"), AgentConfig::KEYS);
+        assert_eq!(keys_of("[[source]]\nzzzzzzzz = 1"), SourceConfig::KEYS);
+        assert_eq!(keys_of("[[sink]]\nkind = 'stdout'\nzzzzzzzz = 1"), SinkConfig::KEYS);
+    }
+
+    #[test]
+    fn a_whole_configuration() {
+        let text = "
+            [agent]
+            state_dir = 's'
+            [[source]]
+            name = 'gov'
+            kind = 'office365'
+            cloud = 'gcc-high'
+            tenant = ' 41463F53-8812-40F4-890F-865BF6E35190 '
+            client = '6f9c2f0e-5b1e-4c0f-9a51-2f6d1f0f7c11'
+            secret.file = 'x'
+            content = ['dlp.all', 'Audit.General']
+            api = 'http://127.0.0.1:8080/'
+            [[sink]]
+            name = 'out'
+            kind = 'stdout'
+            start = '7d'
+            sources = ['gov']
+            filter = { product = ['power_apps'] }
+            batch = { messages = 7, bytes = '1 MiB' }";
+        let file = SourceFile { path: "t".into(), text: text.to_string() };
+        let config = parse(vec![file], &crate::sinks::registry()).unwrap_or_else(|report| panic!("{report}"));
+        let source = &config.sources[0];
+        assert_eq!(source.tenant, "41463f53-8812-40f4-890f-865bf6e35190");
+        assert_eq!(source.publisher, source.tenant);
+        assert_eq!(source.api.as_str(), "http://127.0.0.1:8080/");
+        assert_eq!(source.authority.as_str(), "https://login.microsoftonline.us/");
+        assert_eq!(source.audience, "https://manage.office365.us");
+        assert_eq!(source.content, [ContentType::Dlp, ContentType::General]);
+        let sink = &config.sinks[0];
+        assert_eq!((sink.limits().batch_messages, sink.limits().batch_bytes), (7, 1 << 20));
+        assert!(sink.filter.matches("power_apps", "x", None) && sink.raw_data && sink.codec == CodecName::Ocsf);
+    }
+
+    #[test]
+    fn plain_http_goes_to_this_machine_only() {
+        for (host, taken) in [
+            ("http://localhost:1", true),
+            ("http://127.9.9.9:1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost.example:1", false),
+            ("http://169.254.169.254", false),
+            ("http://[::ffff:127.0.0.1]", false),
+            ("https://h", true),
+            ("ftp://h", false),
+            ("https://u@h", false),
+            ("https://h/?q", false),
+            ("https:", false),
+        ] {
+            let text = format!("[[source]]\napi = '{host}'");
+            let report = parse(vec![SourceFile { path: "t".into(), text }], &[]).expect_err("much is missing");
+            let complains = report.mistakes.iter().any(|m| m.what.starts_with("`api`"));
+            assert_eq!(!complains, taken, "{host}\n{report}");
         }
     }
 }

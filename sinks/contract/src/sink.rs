@@ -214,6 +214,9 @@ pub trait Env: Send + Sync {
     fn random(&self) -> u128;
 }
 
+/// The shape of [`SinkKind::check`].
+pub type Check = fn(Options<'_>, &Format) -> Result<Box<dyn CheckedSink>, ConfigErrors>;
+
 /// One kind of sink: one `pub const KIND` per crate. The registry is a list of them.
 #[derive(Clone, Copy)]
 pub struct SinkKind {
@@ -226,7 +229,7 @@ pub struct SinkKind {
     ///
     /// # Errors
     /// Every mistake of the table, with its place.
-    pub check: fn(Options<'_>, &Format) -> Result<Box<dyn CheckedSink>, ConfigErrors>,
+    pub check: Check,
 }
 
 impl fmt::Debug for SinkKind {
