@@ -158,7 +158,7 @@ fn read_all(files: &[SourceFile], registry: &[SinkKind], whole: bool) -> (Option
             }
         }
     }
-    all.cross_check();
+    all.cross_check(parsed);
     if parsed {
         all.missing();
     }
@@ -246,7 +246,7 @@ impl Collected {
     }
 
     /// What only all tables together tell.
-    fn cross_check(&mut self) {
+    fn cross_check(&mut self, whole: bool) {
         for (i, (source, file)) in self.sources.iter().enumerate() {
             for (earlier, earlier_file) in &self.sources[..i] {
                 if earlier.config.name == source.config.name {
@@ -268,7 +268,8 @@ impl Collected {
             }
         }
         let names: Vec<_> = self.sources.iter().map(|(s, _)| s.config.name.as_str()).collect();
-        let all_known = names.len() == self.seen.0;
+        // a source that could not be read may well have the name
+        let all_known = whole && names.len() == self.seen.0;
         for (i, (sink, file)) in self.sinks.iter().enumerate() {
             for (earlier, earlier_file) in &self.sinks[..i] {
                 if earlier.config.name == sink.config.name {
