@@ -259,6 +259,12 @@ pub trait CheckedSink: Send + Sync {
         Vec::new()
     }
 
+    /// What no other sink of its kind can have at the same time, a file's path for example, in words that fit behind "two sinks write".
+    /// The configuration refuses two sinks that name the same. `None`: sinks of this kind can share their destination.
+    fn exclusive(&self) -> Option<String> {
+        None
+    }
+
     /// Connects: the only place that does. Called again after every failure.
     ///
     /// # Errors
