@@ -3,6 +3,9 @@
 //! The agent asks for time, randomness and HTTP here and nowhere else (invariant I9), so that the crash test can run
 //! the whole agent against one simulated service, on a paused clock, and kill it at every call.
 
+pub mod http_client;
+pub mod random;
+
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -21,6 +24,21 @@ pub struct World {
     pub random: Arc<dyn Random>,
     /// Where the crash test counts and kills; in production every gate is open.
     pub gate: Gate,
+}
+
+impl World {
+    /// The same world, for the named loop: the crash test tells the loops apart by it.
+    pub fn on(&self, name: &'static str) -> World {
+        World { gate: Gate { keeper: self.gate.keeper.clone(), of: name }, ..self.clone() }
+    }
+
+    /// Sleeps; the dead never wake up.
+    pub async fn sleep(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+        if !self.gate.pass("clock", self.gate.of) {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// How a source reaches its service.
@@ -82,32 +100,47 @@ pub trait Random: Send + Sync {
 
 /// A point where the crash test may kill the agent.
 #[derive(Clone, Default)]
-pub struct Gate(Option<Arc<dyn GateKeeper>>);
+pub struct Gate {
+    keeper: Option<Arc<dyn GateKeeper>>,
+    of: &'static str,
+}
 
 /// Decides at each gate whether the agent still lives.
 pub trait GateKeeper: Send + Sync {
     /// Passes gate `seam` (`http`, `sink`, `clock`, `ledger`); `detail` says what is about to happen, or happened. False: dead from now on.
     fn pass(&self, seam: &'static str, detail: &str) -> bool;
+
+    /// Whether the agent has the named fault built in: the crash test must notice each of them.
+    fn mutant(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 impl Gate {
     /// A gate that `keeper` watches.
     pub fn watched(keeper: Arc<dyn GateKeeper>) -> Self {
-        Gate(Some(keeper))
+        Gate { keeper: Some(keeper), of: "agent" }
     }
 
     /// True while the agent lives. Always true in production.
     pub fn pass(&self, seam: &'static str, detail: &str) -> bool {
-        match &self.0 {
+        match &self.keeper {
             None => true,
             Some(keeper) => keeper.pass(seam, detail),
         }
     }
 }
 
+impl Gate {
+    /// True when this agent is the named mutant. Never in a build without feature `testing`.
+    pub fn mutant(&self, name: &str) -> bool {
+        cfg!(any(test, feature = "testing")) && self.keeper.as_ref().is_some_and(|keeper| keeper.mutant(name))
+    }
+}
+
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Gate(watched)" } else { "Gate(open)" })
+        f.write_str(if self.keeper.is_some() { "Gate(watched)" } else { "Gate(open)" })
     }
 }
 

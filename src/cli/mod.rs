@@ -1,17 +1,28 @@
 //! The command line: one file per subcommand, and what the exit codes mean.
 
 pub mod check;
+//pub mod demo;
+mod logging;
+pub mod map;
+pub mod run;
+//pub mod simulate;
+mod split;
+pub mod status;
 
 use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 use auditferry_contract::SinkKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::Report;
+use crate::{
+    config::{LogFormat, Report},
+    world::{Gate, SystemClock, World, http_client::ReqwestFactory, random::SystemRandom},
+};
 
 /// How a command ended, as the shell sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,27 +59,60 @@ struct Cli {
     command: Command,
 }
 
-// ---- A subcommand is: a file src/cli/NAME.rs with `pub struct Args` (clap) and `pub fn run(args: &Args, registry: &[SinkKind]) -> Exit`,
-// ---- a `pub mod` line above, a variant here, and an arm in `dispatch`. Still to be added by whoever has their bodies:
-// ----     /// Shows the whole way: a simulated tenant, the real agent, events on stdout and in ./auditferry-demo/.
-// ----     Demo(demo::Args),
-// ----     /// Runs until SIGTERM; a second signal stops at once.
-// ----     Run(run::Args),
-// ----     /// Maps raw records to encoded lines.
-// ----     Map(map::Args),
-// ----     /// Plays a Microsoft 365 tenant.
-// ----     Simulate(simulate::Args),
-// ----     /// Shows the books, gaps and backlogs.
-// ----     Status(status::Args),
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Finds every mistake of a configuration, and shows what applies.
+    /// Carries events until SIGTERM; a second signal stops at once
+    Run(run::RunArgs),
+    /// Finds every mistake of a configuration, and shows what applies
     Check(check::Args),
+    /// Maps raw records (JSON lines or arrays) to encoded lines, in order
+    Map(map::Map),
+    /// Shows the books, what is pending, gaps and sizes; exit code 1 when the books do not close
+    Status(status::StatusArgs),
 }
 
-fn dispatch(command: &Command, registry: &[SinkKind]) -> Exit {
+fn dispatch(command: Command, registry: &[SinkKind]) -> ExitCode {
     match command {
-        Command::Check(args) => check::run(args, registry),
+        Command::Run(args) => run::start(&args, registry).into(),
+        Command::Check(args) => check::run(&args, registry).into(),
+        Command::Map(args) => map::run(&args),
+        Command::Status(args) => status::run(&args, registry).into(),
+    }
+}
+
+/// The world of a process that is not a test.
+pub(crate) fn production() -> World {
+    World {
+        http: Arc::new(ReqwestFactory),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom::default()),
+        gate: Gate::default(),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.map_err(|error| {
+        err(&format!("auditferry: can't start: {error}\n"));
+        Exit::Failed
+    })
+}
+
+/// Starts logging and a runtime, and runs what needs both.
+fn with_agent<F: Future<Output = Exit>>(log: LogFormat, quiet: bool, work: impl FnOnce(World) -> F) -> Exit {
+    if let Err(words) = logging::start(log, quiet) {
+        err(&format!("auditferry: {words}\n"));
+        return Exit::Configuration;
+    }
+    match runtime() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(work(production()));
+            // a blocking read that hangs must not hold up the end
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            exit
+        }
+        Err(exit) => exit,
     }
 }
 
@@ -84,7 +128,7 @@ pub struct ConfigArgs {
 pub fn main(registry: &[SinkKind]) -> ExitCode {
     let matches = command(registry).try_get_matches();
     match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => dispatch(&cli.command, registry).into(),
+        Ok(cli) => dispatch(cli.command, registry),
         // help and version are no errors: clap knows, and prints where each belongs
         Err(error) => {
             let _ = error.print();

@@ -1,0 +1,136 @@
+//! What the running agent knows beyond the ledger: pulses, attempts, last errors. Lost at a restart, and not missed.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use tokio::sync::Notify;
+
+use crate::ledger::Millis;
+
+/// Wake-ups between loops. Losing one costs time, never data.
+#[derive(Default)]
+pub struct Hints {
+    /// There may be contents to fetch.
+    pub fetch: Notify,
+    /// There may be stored bodies to deliver, or none any more.
+    pub deliver: Notify,
+    /// There may be something to drop, forget or announce.
+    pub sweep: Notify,
+}
+
+/// How one sink fares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkActivity {
+    /// Calls of `deliver`, by outcome: `taken`, `retry`, `refused`, `blocked`, `unanswered`.
+    pub attempts: BTreeMap<&'static str, u64>,
+    /// Messages taken.
+    pub messages: u64,
+    /// Bytes taken.
+    pub bytes: u64,
+    /// What mapping could not read.
+    pub unreadable: u64,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// The last cause, while failing.
+    pub error: Option<String>,
+    /// Last success.
+    pub taken_at: Option<Millis>,
+    /// Age of the newest event taken, from its time to its confirmation (milliseconds).
+    pub lag: Option<Millis>,
+}
+
+/// How one stream fares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamActivity {
+    /// The last complete listing, by this machine's clock.
+    pub listed_at: Option<Millis>,
+    /// The last error with its words, while failing.
+    pub error: Option<String>,
+    /// Its stable code.
+    pub code: Option<String>,
+}
+
+/// When a loop last turned, and until when it said it would sleep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// The last turn.
+    pub turned: Millis,
+    /// Sleeps until then at most.
+    pub until: Millis,
+}
+
+#[derive(Default)]
+struct Known {
+    sinks: BTreeMap<String, SinkActivity>,
+    streams: BTreeMap<String, StreamActivity>,
+    pulses: BTreeMap<String, Pulse>,
+    ledger_error: Option<String>,
+    fetch_failures: BTreeMap<String, u64>,
+}
+
+/// Shared by the loops, written by each for itself, read by whoever renders.
+#[derive(Clone, Default)]
+pub struct Activity {
+    known: Arc<Mutex<Known>>,
+    /// The wake-ups.
+    pub hints: Arc<Hints>,
+}
+
+impl Activity {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // nothing here can be half written: a panic elsewhere while it was held leaves plain data
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Changes what is known of a sink.
+    pub fn sink(&self, name: &str, change: impl FnOnce(&mut SinkActivity)) {
+        change(self.lock().sinks.entry(name.to_owned()).or_default());
+    }
+
+    /// Changes what is known of a stream, named `tenant/content type`.
+    pub fn stream(&self, name: &str, change: impl FnOnce(&mut StreamActivity)) {
+        change(self.lock().streams.entry(name.to_owned()).or_default());
+    }
+
+    /// A loop turned, and sleeps until `until` at most.
+    pub fn pulse(&self, name: &str, now: Millis, until: Millis) {
+        self.lock().pulses.insert(name.to_owned(), Pulse { turned: now, until });
+    }
+
+    /// The ledger can't be written, or can again.
+    pub fn ledger_error(&self, error: Option<String>) {
+        self.lock().ledger_error = error;
+    }
+
+    /// A body could not be fetched.
+    pub fn fetch_failed(&self, code: &str) {
+        *self.lock().fetch_failures.entry(code.to_owned()).or_default() += 1;
+    }
+
+    /// All sinks.
+    pub fn sinks(&self) -> BTreeMap<String, SinkActivity> {
+        self.lock().sinks.clone()
+    }
+
+    /// All streams.
+    pub fn streams(&self) -> BTreeMap<String, StreamActivity> {
+        self.lock().streams.clone()
+    }
+
+    /// All loops.
+    pub fn pulses(&self) -> BTreeMap<String, Pulse> {
+        self.lock().pulses.clone()
+    }
+
+    /// Why the ledger can't be written, if so.
+    pub fn ledger_state(&self) -> Option<String> {
+        self.lock().ledger_error.clone()
+    }
+
+    /// Failed fetches by code.
+    pub fn fetch_failures(&self) -> BTreeMap<String, u64> {
+        self.lock().fetch_failures.clone()
+    }
+}

@@ -1,0 +1,211 @@
+//! Wires, spawns, supervises, stops. The only place that spawns.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use auditferry_contract::{CheckedSink, Env, Limits};
+use tokio::{sync::watch, task::JoinSet};
+use tracing::{info, warn};
+
+use crate::{
+    activity::Activity,
+    codec::Codec,
+    collect::Collect,
+    config::{Filter, Select},
+    deliver::Deliver,
+    fetch::{Fetch, Origin},
+    ledger::{Ledger, LedgerError, Millis, SinkSpec, StreamSpec},
+    source::office365::Office365,
+    sweep::Sweep,
+    world::World,
+};
+
+/// A tenant to carry events from.
+pub struct SourceSetup {
+    /// As configured.
+    pub name: String,
+    /// Tenant GUID, lower case.
+    pub tenant: String,
+    /// The client.
+    pub source: Office365,
+    /// As `Audit.General`.
+    pub content_types: Vec<String>,
+    /// What is kept.
+    pub select: Select,
+    /// How far back a new stream begins.
+    pub start: Duration,
+    /// Between two listings.
+    pub poll: Duration,
+}
+
+/// A sink to carry events to.
+pub struct SinkSetup {
+    /// The name is the sink.
+    pub name: String,
+    /// Checked, not yet open.
+    pub checked: Box<dyn CheckedSink>,
+    /// What it can take, with the configuration's own limits.
+    pub limits: Limits,
+    /// How events are written.
+    pub codec: Arc<dyn Codec>,
+    /// What it wants.
+    pub filter: Filter,
+    /// How far back a new sink is owed; `None`: from its first start.
+    pub start: Option<Duration>,
+    /// Tenants; `None`: all.
+    pub tenants: Option<Vec<String>>,
+}
+
+/// Everything an agent needs.
+pub struct Setup {
+    /// Network, clock, randomness, gate.
+    pub world: World,
+    /// Opened; the caller holds the directory's lock.
+    pub ledger: Ledger,
+    /// Where events come from.
+    pub sources: Vec<SourceSetup>,
+    /// Where they go.
+    pub sinks: Vec<SinkSetup>,
+    /// What sinks may ask of the agent.
+    pub env: Arc<dyn Env>,
+    /// Compressed bytes of bodies kept for slow sinks.
+    pub body_budget: u64,
+    /// What renderings read.
+    pub activity: Activity,
+}
+
+/// Why an agent ended that was not asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// See the ledger's words.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A loop panicked: the ledger is whole, the process ends, its supervisor starts it again.
+    #[error("a loop of the agent panicked: {0}; nothing is lost, start it again")]
+    Panicked(String),
+}
+
+/// Told to every loop.
+#[derive(Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// True once the agent is asked to stop.
+    pub fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Resolves when the agent is asked to stop.
+    pub async fn wait(&mut self) {
+        // the sender lives as long as the agent; without it there is nothing to go on for
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+
+    /// Sleeps, or returns early when asked to stop.
+    pub async fn sleep(&mut self, world: &World, duration: Duration) {
+        tokio::select! {
+            biased;
+            () = self.wait() => {}
+            () = world.sleep(duration) => {}
+        }
+    }
+}
+
+/// Now, as the ledger writes it.
+pub fn millis(world: &World) -> Millis {
+    world.clock.now().as_millisecond()
+}
+
+/// Runs the four loops until `stop` resolves, then lets them end; what takes longer than 10 s is abandoned, which is safe.
+pub async fn run(setup: Setup, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
+    let (tell, told) = watch::channel(false);
+    let mut loops = spawn(setup, &Stop(told)).await?;
+    let result = tokio::select! {
+        biased;
+        () = stop => Ok(()),
+        ended = loops.join_next() => outcome(ended),
+    };
+    let _ = tell.send(true);
+    result?;
+    info!("stopping");
+    let end = async {
+        while let Some(ended) = loops.join_next().await {
+            outcome(Some(ended))?;
+        }
+        Ok(())
+    };
+    #[expect(clippy::disallowed_methods, reason = "the end of the process is not part of the simulated world")]
+    let deadline = tokio::time::sleep(Duration::from_secs(8));
+    tokio::select! {
+        result = end => result,
+        () = deadline => {
+            warn!("some work was abandoned to stop in time; it is done again at the next start");
+            Ok(())
+        }
+    }
+}
+
+fn outcome(ended: Option<Result<Result<(), LedgerError>, tokio::task::JoinError>>) -> Result<(), AgentError> {
+    match ended {
+        None | Some(Ok(Ok(()))) => Ok(()),
+        Some(Ok(Err(error))) => Err(error.into()),
+        Some(Err(error)) => Err(AgentError::Panicked(error.to_string())),
+    }
+}
+
+async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerError>>, AgentError> {
+    let Setup { world, ledger, sources, sinks, env, body_budget, activity } = setup;
+    let now = millis(&world);
+    let streams = sources.iter().flat_map(|source| {
+        source.content_types.iter().map(|content_type| StreamSpec {
+            tenant: source.tenant.clone(),
+            content_type: content_type.clone(),
+            since: now - source.start.as_millis() as Millis,
+        })
+    });
+    let specs = sinks.iter().map(|sink| SinkSpec {
+        name: sink.name.clone(),
+        since: sink.start.map(|start| now - start.as_millis() as Millis),
+        tenants: sink.tenants.clone(),
+    });
+    let (streams, sink_rows) = ledger.register(streams.collect(), specs.collect(), now).await?;
+    for row in sink_rows.iter().filter(|row| !row.configured) {
+        warn!(sink = row.name, "is gone from the configuration; what it is owed is kept");
+    }
+    let mut loops = JoinSet::new();
+    let mut origins = BTreeMap::new();
+    for source in sources {
+        let streams = streams
+            .iter()
+            .filter(|row| row.tenant == source.tenant && source.content_types.contains(&row.content_type));
+        let streams = streams.cloned().collect();
+        for content_type in &source.content_types {
+            let origin = Origin { source: source.source.clone(), select: source.select };
+            origins.insert((source.tenant.clone(), content_type.clone()), origin);
+        }
+        let (world, ledger, activity) = (world.on("collect"), ledger.clone(), activity.clone());
+        let name = format!("collect {}", source.name);
+        let collect = Collect { world, ledger, source: source.source, streams, poll: source.poll, activity, name };
+        loops.spawn(collect.run(stop.clone()));
+    }
+    let fetch =
+        Fetch { world: world.on("fetch"), ledger: ledger.clone(), origins, body_budget, activity: activity.clone() };
+    loops.spawn(fetch.run(stop.clone()));
+    for sink in sinks {
+        let Some(row) = sink_rows.iter().find(|row| row.name == sink.name) else { continue };
+        let deliver = Deliver {
+            world: world.on("deliver"),
+            ledger: ledger.clone(),
+            sink: row.id,
+            name: sink.name,
+            checked: sink.checked,
+            limits: sink.limits,
+            env: Arc::clone(&env),
+            codec: sink.codec,
+            filter: sink.filter,
+            activity: activity.clone(),
+        };
+        loops.spawn(deliver.run(stop.clone()));
+    }
+    loops.spawn(Sweep { world: world.on("sweep"), ledger, body_budget, activity }.run(stop.clone()));
+    Ok(loops)
+}

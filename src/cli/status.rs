@@ -1,0 +1,193 @@
+//! `auditferry status`: the books of a running or stopped agent, read from its ledger.
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+
+use auditferry_contract::SinkKind;
+use jiff::Timestamp;
+
+use super::{ConfigArgs, Exit};
+use crate::{
+    config,
+    ledger::{Ledger, Millis, OpenError},
+    status::Snapshot,
+};
+
+/// Which ledger, and how to show it.
+#[derive(clap::Args, Clone, Debug)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// JSON for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows the books of the agent whose configuration this is, running or stopped.
+pub fn run(args: &StatusArgs, registry: &[SinkKind]) -> Exit {
+    let config = match config::load(&args.config.paths, registry) {
+        Ok(config) => config,
+        Err(report) => return super::refuse(&report),
+    };
+    let runtime = match super::runtime() {
+        Ok(runtime) => runtime,
+        Err(exit) => return exit,
+    };
+    let now = super::production().clock.now().as_millisecond();
+    match runtime.block_on(render(&config.agent.state_dir, args.json, now)) {
+        Ok((text, verdict)) => {
+            super::out(&text);
+            if verdict == Verdict::Open { Exit::Failed } else { Exit::Done }
+        }
+        Err(error) => {
+            super::err(&format!("auditferry: {error}\n"));
+            Exit::Ledger
+        }
+    }
+}
+
+/// What the books say as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every identity closes.
+    Closed,
+    /// At least one does not: exit code 1.
+    Open,
+}
+
+/// Reads the ledger in `state_dir` and renders it.
+pub async fn render(state_dir: &Path, json: bool, now: Millis) -> Result<(String, Verdict), OpenError> {
+    let ledger = Ledger::open_for_reading(state_dir)?;
+    let snapshot = Snapshot::take(&ledger, None, BTreeMap::new(), now)
+        .await
+        .map_err(|error| OpenError::Sqlite { file: state_dir.to_owned(), cause: error.to_string() })?;
+    let verdict = if snapshot.books.imbalances().is_empty() { Verdict::Closed } else { Verdict::Open };
+    let text = if json {
+        // a snapshot is plain data: it always serialises
+        serde_json::to_string_pretty(&snapshot.json()).unwrap_or_default() + "\n"
+    } else {
+        text(&snapshot)
+    };
+    Ok((text, verdict))
+}
+
+/// The snapshot for a person.
+pub fn text(snapshot: &Snapshot) -> String {
+    let mut out = String::new();
+    // writing into a String can't fail
+    let _ = write(&mut out, snapshot);
+    out
+}
+
+fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
+    let books = &snapshot.books;
+    for stream in &books.streams {
+        if stream.origin != "listed" && stream.read == 0 {
+            continue;
+        }
+        let listed = stream.listed.map_or("never".into(), |listed| format!("{} ago", ago(snapshot.now - listed)));
+        match stream.origin.as_str() {
+            "listed" => writeln!(out, "{}  (listed {listed})", stream.name())?,
+            "agent" => writeln!(out, "auditferry's own events")?,
+            _ => writeln!(out, "{}", stream.name())?,
+        }
+        writeln!(
+            out,
+            "  read {} = unselected {} + unreadable {} + copies {} + accepted {}",
+            stream.read, stream.unselected, stream.unreadable, stream.copies, stream.accepted
+        )?;
+        for account in &stream.accounts {
+            writeln!(
+                out,
+                "  sink {}: owed {} = delivered {} + filtered {} + skipped copies {} + quarantined {} + lost {} + pending {}",
+                account.sink,
+                account.owed,
+                account.delivered,
+                account.filtered,
+                account.skipped,
+                account.quarantined,
+                account.lost,
+                account.pending
+            )?;
+        }
+    }
+    writeln!(out)?;
+    for sink in &books.sinks {
+        let gone = if sink.configured { "" } else { "  (gone from the configuration)" };
+        match sink.oldest {
+            Some(oldest) => writeln!(
+                out,
+                "sink {}: {} contents owed, the oldest published {} ago; {} stored for it{gone}",
+                sink.name,
+                sink.contents,
+                ago(snapshot.now - oldest),
+                bytes(sink.ahead)
+            )?,
+            None => writeln!(out, "sink {}: nothing owed{gone}", sink.name)?,
+        }
+    }
+    match books.next_expiry {
+        Some(_) => writeln!(
+            out,
+            "not fetched yet: {} contents, the first expires in {}",
+            books.unfetched,
+            ago((snapshot.seconds_to_loss() * 1000.0) as Millis)
+        )?,
+        None => writeln!(out, "not fetched yet: nothing")?,
+    }
+    for (content, error) in &books.failing {
+        writeln!(out, "  can't be fetched: {content}: {error}")?;
+    }
+    for gap in snapshot.gaps.iter().rev() {
+        let records = gap.records.map_or("an unknown number of".into(), |records| records.to_string());
+        let what = if gap.suspected { "suspected gap" } else { "gap" };
+        let whom = gap.sink.as_ref().map_or("all sinks".into(), |sink| format!("sink {sink}"));
+        writeln!(
+            out,
+            "{what} {}: {records} records of {} published {} to {}, {whom}: {}",
+            gap.id,
+            gap.content_type,
+            date(gap.from),
+            date(gap.to),
+            gap.reason
+        )?;
+    }
+    writeln!(
+        out,
+        "ledger: {} on disk, of it {} of bodies; {} contents and {} ids remembered",
+        bytes(books.file_bytes),
+        bytes(books.stored_bytes),
+        books.contents,
+        books.seen
+    )?;
+    let open = books.imbalances();
+    if open.is_empty() {
+        writeln!(out, "the books close")?;
+    }
+    for imbalance in open {
+        writeln!(out, "{imbalance}; stop the agent, keep a copy of state_dir and ask for help")?;
+    }
+    Ok(())
+}
+
+fn ago(millis: Millis) -> String {
+    let seconds = millis / 1000;
+    match seconds.abs() {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn date(millis: Millis) -> String {
+    Timestamp::from_millisecond(millis)
+        .map_or_else(|_| millis.to_string(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..10_240 => format!("{bytes} B"),
+        10_240..10_485_760 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}

@@ -1,0 +1,303 @@
+//! Loop 1: lists what the service has published and admits it to the ledger (design §4, 1 and 2).
+//!
+//! One task per tenant; its streams are listed side by side, so that the backlog of one does not delay another.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tracing::{error, info, warn};
+
+use crate::{
+    activity::Activity,
+    agent::{Stop, millis},
+    ledger::{Admission, Ledger, LedgerError, Listed, Millis, StreamRow},
+    retry,
+    source::office365::{
+        Class, Office365, Paging, SourceError, Subscription,
+        window::{self, Window},
+    },
+    world::World,
+};
+
+const HOUR: Millis = 3_600_000;
+
+/// Lists the streams of one tenant, every poll.
+pub struct Collect {
+    pub(crate) world: World,
+    pub(crate) ledger: Ledger,
+    pub(crate) source: Office365,
+    /// The tenant's streams as registered.
+    pub(crate) streams: Vec<StreamRow>,
+    /// Between two listings of a stream.
+    pub(crate) poll: Duration,
+    pub(crate) activity: Activity,
+    pub(crate) name: String,
+}
+
+/// Why a stream was not listed to its end.
+enum Trouble {
+    Source(SourceError),
+    Paging(String),
+    Ledger(LedgerError),
+}
+
+impl From<SourceError> for Trouble {
+    fn from(error: SourceError) -> Self {
+        Trouble::Source(error)
+    }
+}
+
+impl From<LedgerError> for Trouble {
+    fn from(error: LedgerError) -> Self {
+        Trouble::Ledger(error)
+    }
+}
+
+/// What the loop remembers of a stream between two turns.
+#[derive(Default)]
+struct Attempt {
+    failures: u32,
+    not_before: Millis,
+    /// The next listing asks for the subscriptions first.
+    unsure: bool,
+}
+
+impl Collect {
+    /// Runs until `stop`; ends early only when the ledger is broken.
+    pub async fn run(self, mut stop: Stop) -> Result<(), LedgerError> {
+        let mut attempts: BTreeMap<i64, Attempt> = BTreeMap::new();
+        let mut subscriptions_at = Millis::MIN;
+        while !stop.is_set() {
+            let now = millis(&self.world);
+            let unsure = attempts.values().any(|attempt| attempt.unsure);
+            if unsure || now.saturating_sub(subscriptions_at) >= HOUR {
+                match self.subscriptions(&mut attempts).await {
+                    Ok(()) => subscriptions_at = now,
+                    Err(Trouble::Source(error)) => {
+                        for stream in &self.streams {
+                            self.failed(stream, attempts.entry(stream.id).or_default(), &error);
+                        }
+                    }
+                    Err(Trouble::Ledger(error)) => self.ledger_trouble(error)?,
+                    Err(Trouble::Paging(_)) => {}
+                }
+            }
+            if subscriptions_at > Millis::MIN {
+                self.list_streams(&mut attempts).await?;
+            }
+            let wait = self.wait(&attempts);
+            self.activity.pulse(&self.name, millis(&self.world), millis(&self.world) + wait.as_millis() as Millis);
+            stop.sleep(&self.world, wait).await;
+        }
+        Ok(())
+    }
+
+    fn wait(&self, attempts: &BTreeMap<i64, Attempt>) -> Duration {
+        let now = millis(&self.world);
+        let earliest =
+            attempts.values().filter(|attempt| attempt.failures > 0).map(|attempt| attempt.not_before - now).min();
+        match earliest {
+            Some(wait) => Duration::from_millis(wait.max(1000) as u64).min(self.poll),
+            None => self.poll,
+        }
+    }
+
+    async fn subscriptions(&self, attempts: &mut BTreeMap<i64, Attempt>) -> Result<(), Trouble> {
+        let now = millis(&self.world);
+        for state in self.source.ensure_subscriptions().await? {
+            let Some(stream) =
+                self.streams.iter().find(|stream| stream.content_type.eq_ignore_ascii_case(&state.content_type))
+            else {
+                continue;
+            };
+            let attempt = attempts.entry(stream.id).or_default();
+            match state.outcome {
+                // shown as enabled in a while: not known yet what it was before
+                Ok(Subscription::Pending) => attempt.unsure = false,
+                Ok(found) => {
+                    attempt.unsure = false;
+                    let was_off = found != Subscription::AlreadyEnabled;
+                    if was_off {
+                        warn!(
+                            tenant = stream.tenant,
+                            content_type = stream.content_type,
+                            "the subscription was not enabled: started it"
+                        );
+                    }
+                    self.ledger.subscription_enabled(stream.id, was_off, now).await?;
+                }
+                Err(error) => self.failed(stream, attempt, &error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn list_streams(&self, attempts: &mut BTreeMap<i64, Attempt>) -> Result<(), LedgerError> {
+        let now = millis(&self.world);
+        let due: Vec<&StreamRow> = self
+            .streams
+            .iter()
+            .filter(|stream| attempts.get(&stream.id).is_none_or(|attempt| attempt.not_before <= now))
+            .collect();
+        let results = join_all(due.iter().map(|stream| self.list(stream))).await;
+        for (stream, result) in due.into_iter().zip(results) {
+            let attempt = attempts.entry(stream.id).or_default();
+            match result {
+                Ok(new) => {
+                    if attempt.failures > 0 {
+                        info!(tenant = stream.tenant, content_type = stream.content_type, "listing works again");
+                    }
+                    *attempt = Attempt::default();
+                    self.activity.ledger_error(None);
+                    self.activity.stream(&name(stream), |known| {
+                        known.listed_at = Some(millis(&self.world));
+                        known.error = None;
+                        known.code = None;
+                    });
+                    if new > 0 {
+                        self.activity.hints.fetch.notify_one();
+                    }
+                }
+                Err(Trouble::Source(error)) => self.failed(stream, attempt, &error),
+                Err(Trouble::Paging(words)) => {
+                    let delay = retry::LISTING.after(attempt.failures + 1, &*self.world.random);
+                    self.noted(stream, attempt, "Paging", words, delay);
+                }
+                Err(Trouble::Ledger(error)) => {
+                    self.ledger_trouble(error)?;
+                    attempt.not_before = now + 30_000;
+                    attempt.failures += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ledger_trouble(&self, error: LedgerError) -> Result<(), LedgerError> {
+        if !error.passes() {
+            return Err(error);
+        }
+        error!("{error}");
+        self.activity.ledger_error(Some(error.to_string()));
+        Ok(())
+    }
+
+    fn failed(&self, stream: &StreamRow, attempt: &mut Attempt, error: &SourceError) {
+        attempt.unsure |= error.class == Class::StartSubscription;
+        let policy = error.policy(retry::LISTING);
+        let delay = error.retry_after.unwrap_or_else(|| policy.after(attempt.failures + 1, &*self.world.random));
+        self.noted(stream, attempt, &error.code, error.to_string(), delay);
+    }
+
+    /// Notes a failure. Repeated ones are folded: the state is in `status`, the log says what changed.
+    fn noted(&self, stream: &StreamRow, attempt: &mut Attempt, code: &str, words: String, delay: Duration) {
+        attempt.failures += 1;
+        attempt.not_before = millis(&self.world) + delay.as_millis() as Millis;
+        let mut changed = false;
+        self.activity.stream(&name(stream), |known| {
+            changed = known.code.as_deref() != Some(code);
+            known.error = Some(words.clone());
+            known.code = Some(code.to_owned());
+        });
+        if changed {
+            let (tenant, content_type) = (&stream.tenant, &stream.content_type);
+            error!(tenant, content_type, code, "{words}; the next try is in {} s", delay.as_secs());
+        }
+    }
+
+    /// Lists one stream: from 2 h before its cursor, and once an hour the rest of the last 7 days. Returns how many contents were new.
+    async fn list(&self, stream: &StreamRow) -> Result<u64, Trouble> {
+        let row = self.ledger.stream(&stream.tenant, &stream.content_type).await?;
+        let now = millis(&self.world);
+        let service_now = self.source.service_now();
+        let bound = timestamp(row.lower_bound);
+        // what lies before the cursor was listed; without a complete listing there is nothing that could have been missed
+        let cursor = row.listed.map(|_| timestamp(row.cursor));
+        let recent = window::live(cursor, bound, service_now);
+        if let Some((from, to)) = recent.gap.filter(|_| cursor.is_some()) {
+            warn!(
+                tenant = row.tenant,
+                content_type = row.content_type,
+                "could not be listed for more than 7 days: that is a gap"
+            );
+            self.ledger.unlisted(row.id, from.as_millisecond(), to.as_millisecond(), now).await?;
+        }
+        let mut new = 0;
+        let listed_from = recent.slices.first().map(Window::start);
+        for slice in recent.slices {
+            new += self.list_window(&row, slice, Some(slice.end().as_millisecond()), None).await?;
+        }
+        if row.listed_past.is_none_or(|at| now - at >= HOUR) {
+            let past = window::past(bound, listed_from.unwrap_or(service_now)).slices;
+            let last = past.len();
+            if last == 0 {
+                self.admit(&row, Vec::new(), None, Some(now)).await?;
+            }
+            for (n, slice) in past.into_iter().enumerate() {
+                let ends = (n + 1 == last).then_some(now);
+                // time has passed: the oldest window may have left the service's reach
+                match window::clamp(slice, self.source.service_now()) {
+                    Some(slice) => new += self.list_window(&row, slice, None, ends).await?,
+                    None => new += self.admit(&row, Vec::new(), None, ends).await?,
+                }
+            }
+        }
+        Ok(new)
+    }
+
+    /// Lists one window page by page; the cursor moves with the last page only (I1).
+    async fn list_window(
+        &self,
+        row: &StreamRow,
+        slice: Window,
+        cursor: Option<Millis>,
+        listed_past: Option<Millis>,
+    ) -> Result<u64, Trouble> {
+        let mut paging = Paging::default();
+        let mut token = None;
+        let mut new = 0;
+        loop {
+            let page = self.source.list(&row.content_type, slice, token.as_ref()).await?;
+            for words in &page.warnings {
+                warn!(tenant = row.tenant, content_type = row.content_type, "{words}");
+            }
+            let last = matches!(page.next, Ok(None)) || self.world.gate.mutant("cursor moved with the first page");
+            let contents = page.contents.into_iter().map(|content| Listed {
+                content_id: content.content_id,
+                uri: content.uri,
+                created: content.created.as_millisecond(),
+                expires: content.expires.as_millisecond(),
+            });
+            // what this page lists is owed, whatever comes of the next one
+            new += self.admit(row, contents.collect(), cursor.filter(|_| last), listed_past.filter(|_| last)).await?;
+            match page.next? {
+                Some(next) => {
+                    paging.follow(&next).map_err(|error| Trouble::Paging(error.to_string()))?;
+                    token = Some(next);
+                }
+                None => return Ok(new),
+            }
+        }
+    }
+
+    async fn admit(
+        &self,
+        row: &StreamRow,
+        contents: Vec<Listed>,
+        cursor: Option<Millis>,
+        listed_past: Option<Millis>,
+    ) -> Result<u64, LedgerError> {
+        let now = millis(&self.world);
+        self.ledger.admit(Admission { stream: row.id, contents, cursor, listed_past, now }).await
+    }
+}
+
+fn timestamp(millis: Millis) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// The stream's name in words, metrics and `status`.
+fn name(stream: &StreamRow) -> String {
+    format!("{}/{}", stream.tenant, stream.content_type)
+}

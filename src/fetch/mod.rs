@@ -1,0 +1,234 @@
+//! Loop 2: fetches the bodies of owed contents and stores their records (design §4, 3 and 4).
+
+mod body;
+pub mod chunk;
+mod select;
+pub mod split;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tracing::{debug, error, warn};
+
+use crate::{
+    activity::Activity,
+    agent::{Stop, millis},
+    budget::{self, Fetch as Wanted, SinkState},
+    config::Select,
+    ledger::{Entered, FetchTarget, Ledger, LedgerError, Millis, Need},
+    retry,
+    source::office365::{Office365, SourceError},
+    world::World,
+};
+
+/// Bodies fetched at once, in all.
+const TOGETHER: usize = 16;
+/// Of one tenant.
+const PER_TENANT: usize = 4;
+/// Contents created within this time are live (milliseconds).
+pub const LIVE: Millis = 3_600_000;
+
+/// The service says that a content has expired; every other refusal is tried again until the content's own expiry.
+const EXPIRED: &str = "AF20051";
+
+/// Where a tenant's bodies come from, and what of them is kept.
+#[derive(Clone)]
+pub struct Origin {
+    pub(crate) source: Office365,
+    pub(crate) select: Select,
+}
+
+/// Fetches what is owed, within the body budget.
+pub struct Fetch {
+    pub(crate) world: World,
+    pub(crate) ledger: Ledger,
+    /// By tenant GUID and content type.
+    pub(crate) origins: BTreeMap<(String, String), Origin>,
+    /// Compressed bytes.
+    pub(crate) body_budget: u64,
+    pub(crate) activity: Activity,
+}
+
+/// Why a body is not in the ledger.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    Source(SourceError),
+    /// Not the array that it should be.
+    Malformed(String),
+    Ledger(LedgerError),
+}
+
+impl From<LedgerError> for Trouble {
+    fn from(error: LedgerError) -> Self {
+        Trouble::Ledger(error)
+    }
+}
+
+impl From<SourceError> for Trouble {
+    fn from(error: SourceError) -> Self {
+        Trouble::Source(error)
+    }
+}
+
+impl Fetch {
+    /// Runs until `stop`; what is being fetched then is fetched again at the next start.
+    pub async fn run(self, mut stop: Stop) -> Result<(), LedgerError> {
+        let mut running = FuturesUnordered::new();
+        let mut busy: BTreeMap<i64, String> = BTreeMap::new();
+        // while the ledger can't be written nothing is fetched: it could not be kept
+        let mut not_before = Millis::MIN;
+        let this = &self;
+        while !stop.is_set() {
+            let mut targets = Vec::new();
+            if millis(&self.world) >= not_before {
+                let found = async {
+                    if busy.is_empty() {
+                        self.resume().await?;
+                    }
+                    self.targets(&busy).await
+                };
+                match found.await {
+                    Ok(found) => targets = found,
+                    Err(error) => not_before = self.forgive(error)?,
+                }
+            }
+            for target in targets {
+                busy.insert(target.content, target.tenant.clone());
+                running.push(async move {
+                    let result = this.one(&target).await;
+                    (target.content, result)
+                });
+            }
+            self.activity.pulse("fetch", millis(&self.world), millis(&self.world) + 60_000);
+            tokio::select! {
+                biased;
+                () = stop.wait() => break,
+                Some((content, result)) = running.next(), if !busy.is_empty() => {
+                    busy.remove(&content);
+                    if let Err(error) = result {
+                        not_before = self.forgive(error)?;
+                    }
+                }
+                () = self.activity.hints.fetch.notified() => {}
+                () = self.world.sleep(self.idle().await) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn origin(&self, target: &FetchTarget) -> Option<&Origin> {
+        self.origins.get(&(target.tenant.clone(), target.content_type.clone()))
+    }
+
+    /// A ledger that can't be written now is said, and tried again at the time returned; one that is broken ends the agent.
+    fn forgive(&self, error: LedgerError) -> Result<Millis, LedgerError> {
+        if !error.passes() {
+            return Err(error);
+        }
+        error!("{error}");
+        self.activity.ledger_error(Some(error.to_string()));
+        Ok(millis(&self.world) + 30_000)
+    }
+
+    /// How long there is nothing to do without a wake-up: until the next failed content may be tried again.
+    async fn idle(&self) -> Duration {
+        match self.ledger.next_retry().await {
+            Ok(Some(retry_at)) => Duration::from_millis((retry_at - millis(&self.world)).clamp(1_000, 30_000) as u64),
+            _ => Duration::from_secs(30),
+        }
+    }
+
+    /// Finishes contents whose ids were being entered when the agent died.
+    async fn resume(&self) -> Result<(), LedgerError> {
+        for content in self.ledger.complete_contents().await? {
+            self.enter_ids(content).await?;
+        }
+        Ok(())
+    }
+
+    async fn enter_ids(&self, content: i64) -> Result<(), LedgerError> {
+        while self.ledger.enter_ids(content, millis(&self.world)).await? == Entered::More {}
+        self.activity.hints.deliver.notify_waiters();
+        Ok(())
+    }
+
+    async fn targets(&self, busy: &BTreeMap<i64, String>) -> Result<Vec<FetchTarget>, LedgerError> {
+        let room = TOGETHER - busy.len().min(TOGETHER);
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        let view = self.ledger.budget_view().await?;
+        let sinks: Vec<SinkState> = view
+            .sinks
+            .iter()
+            .map(|sink| SinkState { sink: sink.id, ahead: sink.ahead, first_missing: sink.first_missing })
+            .collect();
+        let plan = budget::plan(&sinks, view.total, self.body_budget);
+        if plan.drop.is_some() {
+            self.activity.hints.sweep.notify_one();
+        }
+        let now = millis(&self.world);
+        let need = match plan.fetch {
+            Wanted::Everything => Need::Everything { live: now - LIVE },
+            Wanted::Only(contents) => Need::Only(contents),
+        };
+        // more than there is room for: those of a busy or throttled tenant are passed over
+        let found = self.ledger.to_fetch(need, now, 8 * TOGETHER).await?;
+        let mut per_tenant: BTreeMap<&str, usize> = BTreeMap::new();
+        for tenant in busy.values() {
+            *per_tenant.entry(tenant).or_default() += 1;
+        }
+        let mut chosen = BTreeSet::new();
+        for target in &found {
+            let running = per_tenant.entry(&target.tenant).or_default();
+            let ready = self.origin(target).is_some_and(|origin| origin.source.backed_off().is_none());
+            if ready && *running < PER_TENANT && chosen.len() < room && !busy.contains_key(&target.content) {
+                *running += 1;
+                chosen.insert(target.content);
+            }
+        }
+        Ok(found.into_iter().filter(|target| chosen.remove(&target.content)).collect())
+    }
+
+    /// One body, to its end: stored, to be tried again, or lost.
+    async fn one(&self, target: &FetchTarget) -> Result<(), LedgerError> {
+        let Some(origin) = self.origin(target) else { return Ok(()) };
+        match body::store(&self.world, &self.ledger, origin, target).await {
+            Ok(()) => {
+                self.activity.ledger_error(None);
+                self.enter_ids(target.content).await
+            }
+            Err(Trouble::Ledger(error)) => Err(error),
+            Err(Trouble::Source(error)) if error.code == EXPIRED => {
+                warn!(content = target.content_id, "{error}");
+                self.ledger.lose(target.content, "expired before it could be fetched", millis(&self.world)).await
+            }
+            Err(Trouble::Source(error)) => {
+                let policy = error.policy(retry::FETCH);
+                let delay = error.retry_after.unwrap_or_else(|| policy.after(target.attempts + 1, &*self.world.random));
+                self.again(target, &error.code, error.to_string(), delay).await
+            }
+            Err(Trouble::Malformed(words)) => {
+                let delay = retry::FETCH.after(target.attempts + 1, &*self.world.random);
+                self.again(target, "MalformedBody", words, delay).await
+            }
+        }
+    }
+
+    async fn again(&self, target: &FetchTarget, code: &str, words: String, delay: Duration) -> Result<(), LedgerError> {
+        if self.world.gate.mutant("give up after 3 attempts") && target.attempts >= 2 {
+            return self.ledger.give_up(target.content).await;
+        }
+        let retry_at = millis(&self.world) + delay.as_millis() as Millis;
+        self.activity.fetch_failed(code);
+        if target.attempts == 0 {
+            warn!(content = target.content_id, code, "{words}; tried again until it expires");
+        } else {
+            debug!(content = target.content_id, attempt = target.attempts + 1, "{words}");
+        }
+        self.ledger.fetch_failed(target.content, words, retry_at).await
+    }
+}

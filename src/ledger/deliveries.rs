@@ -1,0 +1,278 @@
+//! What a sink is owed, in the order in which it gets it, and the confirmation (design §4, 5 and 6).
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Ledger, LedgerError, Millis, contents};
+
+/// Where a sink's round over the streams stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The stream served last.
+    pub stream: i64,
+}
+
+/// A stored chunk of a content that a sink is owed.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Key of the content.
+    pub content: i64,
+    /// Its stream.
+    pub stream: i64,
+    /// Tenant GUID; `None`: the agent's own.
+    pub tenant: Option<String>,
+    /// As `Audit.General`.
+    pub content_type: String,
+    /// Opaque name given by the service.
+    pub content_id: String,
+    /// `contentCreated`.
+    pub created: Millis,
+    /// When the body was fetched.
+    pub fetched: Millis,
+    /// Position of the first record of the chunk.
+    pub first: i64,
+    /// The first position that this sink has not settled, when it lies in the chunk.
+    pub from: i64,
+    /// Copies that this sink gets, or got, with another content.
+    pub skip: BTreeSet<i64>,
+    /// The chunk, compressed; see `fetch::chunk`.
+    pub body: Vec<u8>,
+}
+
+/// How many bodies and bytes a sink has before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Contents with a stored body that are owed.
+    pub contents: u64,
+    /// Their compressed bytes.
+    pub bytes: u64,
+}
+
+/// How far one sink came in one content. Positions are records of the stored body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Key of the content.
+    pub content: i64,
+    /// The first position settled now; must be where the delivery stands.
+    pub from: i64,
+    /// One past the last position settled now.
+    pub to: i64,
+    /// Of these: taken by the sink.
+    pub delivered: u64,
+    /// Not wanted by the sink's filter.
+    pub filtered: u64,
+    /// Copies that the sink gets, or got, with another content.
+    pub skipped: u64,
+}
+
+impl Ledger {
+    /// What to hand to `sink` next: up to `limit` chunks, from one stream after the other, starting behind `place`.
+    /// `live`: contents created from here on, else those before.
+    pub async fn pieces(
+        &self,
+        sink: i64,
+        live: bool,
+        border: Millis,
+        place: Place,
+        limit: usize,
+    ) -> Result<Vec<Piece>, LedgerError> {
+        self.read(move |connection| {
+            let mut pieces = Vec::new();
+            let mut at = place.stream;
+            let mut wrapped = false;
+            while pieces.len() < limit {
+                match next_stream(connection, sink, at)? {
+                    Some(stream) if !wrapped || stream <= place.stream => {
+                        at = stream;
+                        for content in next_contents(connection, sink, stream, live, border, limit - pieces.len())? {
+                            chunks(connection, sink, content, limit, &mut pieces)?;
+                            if pieces.len() >= limit {
+                                break;
+                            }
+                        }
+                    }
+                    None if !wrapped => {
+                        wrapped = true;
+                        at = -1;
+                    }
+                    _ => break,
+                }
+            }
+            Ok(pieces)
+        })
+        .await
+    }
+
+    /// Records what `sink` has settled; only now is it delivered. Everything in one transaction.
+    pub async fn confirm(&self, sink: i64, progress: Vec<Progress>) -> Result<(), LedgerError> {
+        self.write("confirm", move |connection| {
+            for step in &progress {
+                confirm(connection, sink, step)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Publication time of the oldest content that each sink is owed.
+    pub async fn oldest_owed(&self, sink: i64) -> Result<Option<Millis>, LedgerError> {
+        self.read(move |connection| Ok(oldest_owed(connection, sink)?)).await
+    }
+}
+
+pub(super) fn oldest_owed(connection: &Connection, sink: i64) -> rusqlite::Result<Option<Millis>> {
+    connection
+        .prepare_cached("SELECT min(created) FROM delivery WHERE sink = ? AND lost = 0")?
+        .query_row([sink], |row| row.get(0))
+}
+
+fn next_stream(connection: &Connection, sink: i64, after: i64) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT stream FROM delivery WHERE sink = ?1 AND stream > ?2 AND ready = 1 AND lost = 0 ORDER BY stream LIMIT 1",
+        )?
+        .query_row([sink, after], |row| row.get(0))
+        .optional()
+}
+
+fn next_contents(
+    connection: &Connection,
+    sink: i64,
+    stream: i64,
+    live: bool,
+    border: Millis,
+    limit: usize,
+) -> rusqlite::Result<Vec<i64>> {
+    let comparison = if live { ">=" } else { "<" };
+    connection
+        .prepare_cached(&format!(
+            "SELECT content FROM delivery WHERE sink = ?1 AND stream = ?2 AND ready = 1 AND lost = 0 AND created {comparison} ?3
+             ORDER BY created, content LIMIT ?4"
+        ))?
+        .query_map(params![sink, stream, border, limit as i64], |row| row.get(0))?
+        .collect()
+}
+
+fn chunks(
+    connection: &Connection,
+    sink: i64,
+    content: i64,
+    limit: usize,
+    pieces: &mut Vec<Piece>,
+) -> Result<(), LedgerError> {
+    let (head, progress) = connection
+        .prepare_cached(
+            "SELECT d.stream, t.guid, s.content_type, c.content_id, c.created, ifnull(c.fetched, c.admitted), d.progress
+             FROM delivery d JOIN content c ON c.id = d.content JOIN stream s ON s.id = d.stream LEFT JOIN tenant t ON t.id = s.tenant
+             WHERE d.sink = ?1 AND d.content = ?2",
+        )?
+        .query_row([sink, content], |row| {
+            let progress: i64 = row.get(6)?;
+            Ok((
+                Piece {
+                    content,
+                    stream: row.get(0)?,
+                    tenant: row.get(1)?,
+                    content_type: row.get(2)?,
+                    content_id: row.get(3)?,
+                    created: row.get(4)?,
+                    fetched: row.get(5)?,
+                    first: 0,
+                    from: progress,
+                    skip: BTreeSet::new(),
+                    body: Vec::new(),
+                },
+                progress,
+            ))
+        })?;
+    let mut statement = connection.prepare_cached(
+        "SELECT first, records, body FROM chunk WHERE content = ?1 AND first + records > ?2 ORDER BY seq LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![content, progress, (limit - pieces.len()) as i64])?;
+    while let Some(row) = rows.next()? {
+        let (first, records): (i64, i64) = (row.get(0)?, row.get(1)?);
+        pieces.push(Piece {
+            first,
+            from: progress.max(first),
+            skip: skip(connection, sink, content, first, records)?,
+            body: row.get(2)?,
+            ..head.clone()
+        });
+    }
+    Ok(())
+}
+
+/// A copy is skipped when this sink was owed its owner and did not lose it; so a new sink still gets it.
+fn skip(
+    connection: &Connection,
+    sink: i64,
+    content: i64,
+    first: i64,
+    records: i64,
+) -> Result<BTreeSet<i64>, LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT p.position FROM copy p WHERE p.content = ?2 AND p.position >= ?3 AND p.position < ?4 AND (p.owner = p.content OR (
+           EXISTS (SELECT 1 FROM content o JOIN account a ON a.stream = o.stream AND a.sink = ?1 AND a.since <= o.created WHERE o.id = p.owner)
+           AND NOT EXISTS (SELECT 1 FROM delivery l WHERE l.sink = ?1 AND l.content = p.owner AND l.lost = 1)))",
+    )?;
+    let rows = statement.query_map([sink, content, first, first + records], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn confirm(connection: &Connection, sink: i64, step: &Progress) -> Result<(), LedgerError> {
+    let (stream, bytes, records) = connection
+        .prepare_cached("SELECT stream, bytes, records FROM content WHERE id = ?")?
+        .query_row([step.content], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
+    let moved = connection
+        .prepare_cached("UPDATE delivery SET progress = ?4 WHERE sink = ?1 AND content = ?2 AND progress = ?3 AND ready = 1 AND lost = 0")?
+        .execute(params![sink, step.content, step.from, step.to])?;
+    let settled = step.delivered + step.filtered + step.skipped;
+    if moved != 1 || settled != (step.to - step.from) as u64 || step.to > records {
+        return Err(LedgerError::Broken(format!("a confirmation does not fit the delivery it is for: {step:?}")));
+    }
+    connection
+        .prepare_cached(
+            "UPDATE account SET delivered = delivered + ?3, filtered = filtered + ?4, skipped = skipped + ?5 WHERE stream = ?1 AND sink = ?2",
+        )?
+        .execute(params![stream, sink, step.delivered as i64, step.filtered as i64, step.skipped as i64])?;
+    if step.to == records {
+        connection
+            .prepare_cached("DELETE FROM delivery WHERE sink = ?1 AND content = ?2")?
+            .execute([sink, step.content])?;
+        connection.prepare_cached("UPDATE sink SET ahead = ahead - ?2 WHERE id = ?1")?.execute([sink, bytes])?;
+        finish_content(connection, step.content)?;
+    }
+    Ok(())
+}
+
+/// When nobody is owed a stored content any more, its body goes.
+pub(super) fn finish_content(connection: &Connection, content: i64) -> Result<(), LedgerError> {
+    let owed: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM delivery WHERE content = ? AND lost = 0)")?
+        .query_row([content], |row| row.get(0))?;
+    if !owed {
+        contents::drop_body(connection, content)?;
+        connection.prepare_cached("UPDATE content SET state = 3 WHERE id = ?")?.execute([content])?;
+    }
+    Ok(())
+}
+
+/// Ends one delivery as lost; the row stays, so that copies of what was lost are still delivered. `records`: what was pending, when known.
+pub(super) fn mark_lost(
+    connection: &Connection,
+    sink: i64,
+    content: i64,
+    stream: i64,
+    records: Option<i64>,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("UPDATE delivery SET lost = 1, ready = 0 WHERE sink = ?1 AND content = ?2")?
+        .execute([sink, content])?;
+    if let Some(records) = records {
+        connection
+            .prepare_cached("UPDATE account SET lost = lost + ?3 WHERE stream = ?1 AND sink = ?2")?
+            .execute([stream, sink, records])?;
+    }
+    Ok(())
+}

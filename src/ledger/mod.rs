@@ -1,0 +1,108 @@
+//! Everything the agent knows: one SQLite file.
+//!
+//! Promises: every method is one transaction, wholly and durably done or not at all; nobody is answered before COMMIT
+//! returned; methods take and give owned plain data. All times are milliseconds since 1970 in UTC ([`Millis`]).
+
+mod books;
+mod contents;
+mod deliveries;
+mod error;
+mod gaps;
+mod open;
+mod requeue;
+mod seen;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod writer;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use rusqlite::Connection;
+
+pub use books::{Account, Books, BudgetView, Imbalance, SinkView, StreamBooks};
+pub use contents::{Counts, FetchTarget, Need};
+pub use deliveries::{Piece, Place, Progress, Stored};
+pub use error::LedgerError;
+pub use gaps::{Gap, GapNews};
+pub use open::{DirectoryLock, OpenError, SCHEMA, lock};
+pub use requeue::OwnEvent;
+pub use seen::Entered;
+pub use streams::{Admission, Listed, SinkRow, SinkSpec, StreamRow, StreamSpec};
+
+use crate::world::Gate;
+
+/// Milliseconds since 1970 in UTC.
+pub type Millis = i64;
+
+/// A handle on the ledger; cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    engine: Arc<writer::Engine>,
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir` for writing. The caller holds its [`lock`].
+    pub fn open(dir: &Path) -> Result<Ledger, OpenError> {
+        let (connection, file) = open::writer(dir)?;
+        let engine = writer::Engine::thread(connection, &file)
+            .map_err(|cause| OpenError::Directory { dir: dir.to_owned(), cause })?;
+        Ok(Ledger { engine: Arc::new(engine) })
+    }
+
+    /// Opens it for reading only: what commands do, beside a running agent too.
+    pub fn open_for_reading(dir: &Path) -> Result<Ledger, OpenError> {
+        let (connection, _) = open::command_reader(dir)?;
+        let engine = writer::Engine::Inline { shared: Arc::new(Mutex::new(connection)), gate: Gate::default() };
+        Ok(Ledger { engine: Arc::new(engine) })
+    }
+
+    /// A ledger in memory that outlives the handle, for the crash test: both sides of every transaction are a gate.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn in_memory(memory: &Memory, gate: Gate) -> Ledger {
+        Ledger { engine: Arc::new(writer::Engine::Inline { shared: Arc::clone(&memory.0), gate }) }
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.engine.write(name, work).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.engine.read(work).await
+    }
+}
+
+/// What survives a crash in the crash test.
+#[cfg(any(test, feature = "testing"))]
+#[derive(Clone)]
+pub struct Memory(Arc<Mutex<Connection>>);
+
+#[cfg(any(test, feature = "testing"))]
+impl Memory {
+    /// An empty ledger.
+    pub fn new() -> rusqlite::Result<Memory> {
+        let connection = Connection::open_in_memory()?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        open::migrate(&connection, 0)?;
+        Ok(Memory(Arc::new(Mutex::new(connection))))
+    }
+
+    /// Runs SQL on it, as a person with the file would.
+    pub fn with<T>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        match self.0.lock() {
+            Ok(connection) => look(&connection),
+            Err(poisoned) => look(&poisoned.into_inner()),
+        }
+    }
+}

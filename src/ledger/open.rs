@@ -1,0 +1,243 @@
+//! Opening the ledger: lock, permissions, pragmas, schema version.
+
+use std::{
+    fs::{File, OpenOptions, Permissions},
+    io::{Read, Seek, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::FlockOperation;
+use thiserror::Error;
+
+/// The newest schema that this build knows, kept in SQLite's `user_version`.
+pub const SCHEMA: i64 = 1;
+const FILE: &str = "ledger.sqlite";
+
+/// Why the ledger can't be opened. Exit code 3.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another agent owns the directory.
+    #[error("{} is in use by another agent ({holder}); stop that one, or give this one a state_dir of its own", dir.display())]
+    Held {
+        /// The state directory.
+        dir: PathBuf,
+        /// What the lock file says of its holder.
+        holder: String,
+    },
+    /// WAL does not work over a network.
+    #[error("state_dir {} lies on a network file system ({kind}), where the ledger can't be kept safe; use a local disk", dir.display())]
+    Network {
+        /// The state directory.
+        dir: PathBuf,
+        /// The file system's name.
+        kind: &'static str,
+    },
+    /// Written by a newer auditferry.
+    #[error("{} has schema {found}, this auditferry knows up to {SCHEMA}; use the newer auditferry that wrote it, or restore the backup made before the upgrade", file.display())]
+    Newer {
+        /// The ledger.
+        file: PathBuf,
+        /// Its schema version.
+        found: i64,
+    },
+    /// Nothing there to read.
+    #[error("there is no ledger in {}; has `auditferry run` been started with this state_dir?", dir.display())]
+    Missing {
+        /// The state directory.
+        dir: PathBuf,
+    },
+    /// The directory or a file in it can't be used.
+    #[error("state_dir {} can't be used: {cause}; it must exist or be creatable, and be writable by this user", dir.display())]
+    Directory {
+        /// The state directory.
+        dir: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// SQLite refused.
+    #[error("the ledger {} can't be opened: {cause}", file.display())]
+    Sqlite {
+        /// The ledger.
+        file: PathBuf,
+        /// What SQLite said.
+        cause: String,
+    },
+}
+
+/// Held while the agent lives; the system frees it at death, however it comes.
+#[derive(Debug)]
+pub struct DirectoryLock(#[expect(dead_code, reason = "its life is its purpose")] File);
+
+/// Makes the directory and takes its lock.
+pub fn lock(dir: &Path) -> Result<DirectoryLock, OpenError> {
+    let directory = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
+    std::fs::create_dir_all(dir).map_err(directory)?;
+    if let Some(kind) = network(dir).map_err(directory)? {
+        return Err(OpenError::Network { dir: dir.to_owned(), kind });
+    }
+    let options =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"));
+    let mut file = options.map_err(directory)?;
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut holder = String::new();
+        let _ = (&file).take(200).read_to_string(&mut holder);
+        let holder = if holder.trim().is_empty() { "not known".into() } else { holder.trim().to_owned() };
+        return Err(OpenError::Held { dir: dir.to_owned(), holder });
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "process {} on {host}", std::process::id()))
+        .map_err(directory)?;
+    Ok(DirectoryLock(file))
+}
+
+/// The name of the network file system that `dir` lies on, if it does. Numbers: statfs(2).
+fn network(dir: &Path) -> std::io::Result<Option<&'static str>> {
+    Ok(network_name(rustix::fs::statfs(dir)?.f_type as u64 & 0xffff_ffff))
+}
+
+fn network_name(kind: u64) -> Option<&'static str> {
+    Some(match kind {
+        0x6969 => "NFS",
+        0xff53_4d42 => "CIFS",
+        0xfe53_4d42 => "SMB2",
+        0x517b => "SMB",
+        0x00c3_6400 => "Ceph",
+        0x5346_414f => "AFS",
+        0x0102_1997 => "9P",
+        0x0bd0_0bd0 => "Lustre",
+        0x0116_1970 => "GFS2",
+        0x7461_636f => "OCFS2",
+        _ => return None,
+    })
+}
+
+/// Opens the ledger for the one agent that holds the lock.
+pub(super) fn writer(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
+    let file = dir.join(FILE);
+    let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };
+    let private = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&file);
+    private
+        .and_then(|opened| opened.set_permissions(Permissions::from_mode(0o600)))
+        .map_err(|cause| OpenError::Directory { dir: dir.to_owned(), cause })?;
+    let connection = Connection::open(&file).map_err(sqlite)?;
+    // the version first: of a newer file nothing may be changed
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
+    if found > SCHEMA {
+        return Err(OpenError::Newer { file, found });
+    }
+    prepare(&connection).map_err(|cause| OpenError::Sqlite { file: file.clone(), cause })?;
+    migrate(&connection, found).map_err(sqlite)?;
+    Ok((connection, file))
+}
+
+/// Sets what durability rests on, and reads each back: SQLite ignores a pragma that it can't follow.
+fn prepare(connection: &Connection) -> Result<(), String> {
+    let wanted: [(&str, &str, &str); 8] = [
+        ("page_size", "16384", "16384"),
+        ("journal_mode", "WAL", "wal"),
+        ("synchronous", "FULL", "2"),
+        ("journal_size_limit", "67108864", "67108864"),
+        ("foreign_keys", "ON", "1"),
+        ("cache_size", "-16384", "-16384"),
+        ("temp_store", "MEMORY", "2"),
+        ("wal_autocheckpoint", "1000", "1000"),
+    ];
+    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(|error| error.to_string())?;
+    for (name, value, expected) in wanted {
+        let set = || -> rusqlite::Result<String> {
+            connection.pragma_update(None, name, value)?;
+            connection.pragma_query_value(None, name, |row| {
+                Ok(match row.get_ref(0)? {
+                    rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+                    other => other.as_str().unwrap_or_default().to_owned(),
+                })
+            })
+        };
+        let found = set().map_err(|error| format!("PRAGMA {name}: {error}"))?;
+        if found != expected {
+            return Err(format!("PRAGMA {name} is {found}, but {expected} is needed for durability"));
+        }
+    }
+    Ok(())
+}
+
+/// Brings an older or empty ledger to [`SCHEMA`], in one transaction.
+pub(super) fn migrate(connection: &Connection, found: i64) -> rusqlite::Result<()> {
+    if found == 0 {
+        let schema = include_str!("schema.sql");
+        connection.execute_batch(&format!("BEGIN IMMEDIATE;{schema}PRAGMA user_version = {SCHEMA}; COMMIT;"))?;
+    }
+    Ok(())
+}
+
+/// A read-only connection beside a running agent, or to the ledger of a stopped one.
+pub(super) fn reader(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.pragma_update(None, "cache_size", "-4096")?;
+    Ok(connection)
+}
+
+/// A reader for a command, with the checks that `run` makes.
+pub(super) fn command_reader(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
+    let file = dir.join(FILE);
+    if !file.exists() {
+        return Err(OpenError::Missing { dir: dir.to_owned() });
+    }
+    let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };
+    let connection = reader(&file).map_err(sqlite)?;
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
+    if found > SCHEMA {
+        return Err(OpenError::Newer { file, found });
+    }
+    Ok((connection, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_named() {
+        // the numbers of statfs(2): a test can't mount one, so the table is what is held
+        assert_eq!(network_name(0x6969), Some("NFS"));
+        assert_eq!(network_name(0xff53_4d42), Some("CIFS"));
+        assert_eq!(network_name(0xef53), None, "ext4 is local");
+        let words = OpenError::Network { dir: "/mnt/state".into(), kind: "NFS" }.to_string();
+        assert_eq!(
+            words,
+            "state_dir /mnt/state lies on a network file system (NFS), where the ledger can't be kept safe; use a local disk"
+        );
+    }
+
+    #[test]
+    fn a_second_agent_is_told_who_holds_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = lock(dir.path()).unwrap();
+        let words = lock(dir.path()).unwrap_err().to_string();
+        assert!(words.contains(&format!("in use by another agent (process {} on ", std::process::id())), "{words}");
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(writer(dir.path()).unwrap());
+        let raw = Connection::open(dir.path().join(FILE)).unwrap();
+        raw.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
+        drop(raw);
+        let words = writer(dir.path()).unwrap_err().to_string();
+        assert!(words.ends_with("has schema 2, this auditferry knows up to 1; use the newer auditferry that wrote it, or restore the backup made before the upgrade"), "{words}");
+    }
+
+    #[test]
+    fn the_file_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_connection, file) = writer(dir.path()).unwrap();
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,82 @@
+//! What `sweep` asks of the ledger: expiry, forgetting, dropping bodies.
+
+use rusqlite::params;
+
+use super::{Ledger, LedgerError, Millis, contents};
+
+/// At most this many contents in one transaction.
+const SLICE: usize = 200;
+
+impl Ledger {
+    /// Ends contents that can't be fetched any more as lost. Returns true when there may be more.
+    pub async fn expire(&self, now: Millis) -> Result<bool, LedgerError> {
+        self.write("expire", move |connection| {
+            let expired: Vec<i64> = connection
+                .prepare_cached("SELECT id FROM content WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2")?
+                .query_map(params![now, SLICE as i64], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for content in &expired {
+                contents::lose(connection, *content, "expired before it could be fetched", now)?;
+            }
+            Ok(expired.len() == SLICE)
+        })
+        .await
+    }
+
+    /// Forgets contents admitted before `before` that nobody is owed, with their ids. Returns true when there may be more.
+    pub async fn forget(&self, before: Millis) -> Result<bool, LedgerError> {
+        self.write("forget", move |connection| {
+            // an owner that a sink lost must be remembered while a copy of it may still be owed to that sink
+            let old: Vec<i64> = connection
+                .prepare_cached(
+                    "SELECT id FROM content WHERE state >= 3 AND admitted < ?1
+                       AND NOT EXISTS (SELECT 1 FROM copy p JOIN content c ON c.id = p.content WHERE p.owner = content.id AND c.state < 3 AND c.id <> content.id)
+                     ORDER BY admitted LIMIT ?2",
+                )?
+                .query_map(params![before, SLICE as i64], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for content in &old {
+                for sql in [
+                    "DELETE FROM seen WHERE content = ?",
+                    "DELETE FROM copy WHERE content = ?",
+                    "DELETE FROM delivery WHERE content = ?",
+                    "DELETE FROM chunk WHERE content = ?",
+                    "UPDATE gap SET content = NULL WHERE content = ?",
+                    "DELETE FROM content WHERE id = ?",
+                ] {
+                    connection.prepare_cached(sql)?.execute([content])?;
+                }
+            }
+            Ok(old.len() == SLICE)
+        })
+        .await
+    }
+
+    /// Drops one body from the back of what `sink` is owed: not begun by any sink, fetchable again, and not needed by one
+    /// that has less than `share` bytes before it. Returns the bytes freed; 0 when there is none.
+    pub async fn drop_from_back(&self, sink: i64, share: u64, now: Millis) -> Result<u64, LedgerError> {
+        self.write("drop body", move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT c.id, c.bytes FROM delivery d JOIN content c ON c.id = d.content JOIN stream s ON s.id = c.stream
+                 WHERE d.sink = ?1 AND d.ready = 1 AND d.lost = 0 AND s.origin = 'listed' AND c.expires > ?3
+                   AND NOT EXISTS (SELECT 1 FROM delivery o WHERE o.content = c.id AND o.lost = 0 AND o.progress > 0)
+                   AND NOT EXISTS (SELECT 1 FROM delivery o JOIN sink k ON k.id = o.sink WHERE o.content = c.id AND o.lost = 0 AND k.ahead < ?2)
+                 ORDER BY d.created DESC, d.content DESC LIMIT 1",
+            )?;
+            let found: Vec<(i64, i64)> = statement
+                .query_map(params![sink, share as i64, now], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            let Some(&(content, bytes)) = found.first() else { return Ok(0) };
+            connection
+                .prepare_cached("UPDATE sink SET ahead = ahead - ?2 WHERE id IN (SELECT sink FROM delivery WHERE content = ?1 AND lost = 0)")?
+                .execute([content, bytes])?;
+            connection.prepare_cached("UPDATE delivery SET ready = 0 WHERE content = ? AND lost = 0")?.execute([content])?;
+            contents::drop_body(connection, content)?;
+            connection
+                .prepare_cached("UPDATE content SET state = 0, generation = generation + 1, entered = 0 WHERE id = ?")?
+                .execute([content])?;
+            Ok(bytes as u64)
+        })
+        .await
+    }
+}

@@ -1,0 +1,178 @@
+//! How transactions run: one writer thread with group commit in production, in the same poll in the crash test.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, mpsc},
+};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{LedgerError, open};
+use crate::world::Gate;
+
+/// At most this many callers share one COMMIT, so that the first of them does not wait for ever.
+const GROUP: usize = 64;
+
+/// Learns whether its transaction was committed, and answers its caller.
+type Answer = Box<dyn FnOnce(Result<(), LedgerError>)>;
+type Work = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> Answer + Send>;
+
+pub(super) enum Engine {
+    /// The writer thread ends when the last handle is dropped.
+    Thread { jobs: mpsc::Sender<Work>, readers: Mutex<Vec<Connection>>, path: PathBuf },
+    /// Memory-backed, for the crash test: every call runs in the poll that makes it.
+    Inline { shared: Arc<Mutex<Connection>>, gate: Gate },
+}
+
+impl Engine {
+    pub(super) fn thread(connection: Connection, path: &Path) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Work>();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the writer thread is part of the ledger, not a loop of the agent"
+        )]
+        let spawn = std::thread::Builder::new().name("ledger".into()).spawn(move || run(connection, &queue));
+        spawn?;
+        Ok(Engine::Thread { jobs, readers: Mutex::new(Vec::new()), path: path.to_owned() })
+    }
+
+    pub(super) fn mutant(&self, name: &str) -> bool {
+        matches!(self, Engine::Inline { gate, .. } if gate.mutant(name))
+    }
+
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        match self {
+            Engine::Thread { jobs, .. } => {
+                let (answer, answered) = oneshot::channel();
+                let job: Work = Box::new(move |connection| {
+                    let result = connection.and_then(|connection| savepoint(connection, work));
+                    Box::new(move |commit| {
+                        // the job's own error says more than that of the group; a caller may have gone away
+                        let _ = answer.send(result.and_then(|value| commit.map(|()| value)));
+                    })
+                });
+                jobs.send(job).map_err(|_| ended())?;
+                answered.await.map_err(|_| ended())?
+            }
+            Engine::Inline { shared, gate } => {
+                if !gate.pass("ledger", name) {
+                    return Err(LedgerError::Dead);
+                }
+                let result = {
+                    let connection = lock(shared)?;
+                    connection.execute_batch("BEGIN IMMEDIATE")?;
+                    match savepoint(&connection, work) {
+                        Ok(value) => connection.execute_batch("COMMIT").map(|()| value).map_err(LedgerError::from),
+                        Err(error) => {
+                            // SQLite has ended the transaction itself when the disk was full
+                            if !connection.is_autocommit() {
+                                connection.execute_batch("ROLLBACK")?;
+                            }
+                            Err(error)
+                        }
+                    }
+                };
+                // the other side of the transaction: it is durable, and nobody may have been told
+                if !gate.pass("ledger committed", name) {
+                    return Err(LedgerError::Dead);
+                }
+                result
+            }
+        }
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        match &**self {
+            Engine::Inline { shared, gate } => {
+                if !gate.pass("ledger read", "") {
+                    return Err(LedgerError::Dead);
+                }
+                let connection = lock(shared)?;
+                work(&connection)
+            }
+            Engine::Thread { .. } => {
+                let engine = Arc::clone(self);
+                let run = move || {
+                    let Engine::Thread { readers, path, .. } = &*engine else { return Err(ended()) };
+                    let kept = lock(readers)?.pop();
+                    let connection = match kept {
+                        Some(connection) => connection,
+                        None => open::reader(path)?,
+                    };
+                    let result = work(&connection);
+                    let mut readers = lock(readers)?;
+                    if readers.len() < 8 {
+                        readers.push(connection);
+                    }
+                    result
+                };
+                tokio::task::spawn_blocking(run).await.map_err(|error| LedgerError::Broken(error.to_string()))?
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>, LedgerError> {
+    mutex.lock().map_err(|_| LedgerError::Broken("a panic happened inside a ledger call".into()))
+}
+
+fn ended() -> LedgerError {
+    LedgerError::Broken("the ledger's writer thread has ended".into())
+}
+
+fn run(connection: Connection, queue: &mpsc::Receiver<Work>) {
+    while let Ok(first) = queue.recv() {
+        if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+            first(Err(error.into()))(Ok(()));
+            continue;
+        }
+        let mut answers = vec![first(Ok(&connection))];
+        // SQLite ends the whole transaction itself when the disk is full: then nobody of this group is in it
+        while !connection.is_autocommit()
+            && answers.len() < GROUP
+            && let Ok(next) = queue.try_recv()
+        {
+            answers.push(next(Ok(&connection)));
+        }
+        let commit = if connection.is_autocommit() {
+            Err(LedgerError::Full("the transaction was undone".into()))
+        } else {
+            connection.execute_batch("COMMIT").map_err(LedgerError::from)
+        };
+        if commit.is_err() && !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        for answer in answers {
+            answer(commit.clone());
+        }
+    }
+}
+
+/// One caller's share of a group: undone alone when it fails.
+fn savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, LedgerError>,
+) -> Result<T, LedgerError> {
+    connection.execute_batch("SAVEPOINT caller")?;
+    match work(connection) {
+        Ok(value) => {
+            connection.execute_batch("RELEASE caller")?;
+            Ok(value)
+        }
+        Err(error) => {
+            // after SQLITE_FULL or an I/O error SQLite may have rolled back everything itself
+            if !connection.is_autocommit() {
+                connection.execute_batch("ROLLBACK TO caller; RELEASE caller")?;
+            }
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! One snapshot of the agent; `status`, `/metrics`, `/readyz` and the page render it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    activity::{Activity, Pulse, SinkActivity, StreamActivity},
+    ledger::{Books, Gap, Ledger, LedgerError, Millis},
+    source::office365::Counts,
+};
+
+/// A loop that has not turned for this long, and does not sleep until a time to come, hangs (milliseconds).
+pub const HUNG: Millis = 5 * 60_000;
+
+/// Everything that is rendered anywhere.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub now: Millis,
+    /// From the ledger.
+    pub books: Books,
+    /// The latest gaps, newest first.
+    pub gaps: Vec<Gap>,
+    /// What only the running agent knows; empty in another process.
+    pub live: Live,
+}
+
+/// What only the running agent knows.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// By sink name.
+    pub sinks: BTreeMap<String, SinkActivity>,
+    /// By `tenant/content type`.
+    pub streams: BTreeMap<String, StreamActivity>,
+    /// By loop.
+    pub pulses: BTreeMap<String, Pulse>,
+    /// Why the ledger can't be written, if so.
+    pub ledger_error: Option<String>,
+    /// Failed fetches by code.
+    pub fetch_failures: BTreeMap<String, u64>,
+    /// API requests by source.
+    pub requests: BTreeMap<String, Counts>,
+}
+
+impl Snapshot {
+    /// Takes it: a few short reads.
+    pub async fn take(
+        ledger: &Ledger,
+        activity: Option<&Activity>,
+        requests: BTreeMap<String, Counts>,
+        now: Millis,
+    ) -> Result<Snapshot, LedgerError> {
+        let books = ledger.books().await?;
+        let gaps = ledger.gaps(20).await?;
+        let live = activity.map_or_else(Live::default, |activity| Live {
+            sinks: activity.sinks(),
+            streams: activity.streams(),
+            pulses: activity.pulses(),
+            ledger_error: activity.ledger_state(),
+            fetch_failures: activity.fetch_failures(),
+            requests,
+        });
+        Ok(Snapshot { now, books, gaps, live })
+    }
+
+    /// Seconds until the first owed content without a stored body expires; infinite when there is none.
+    pub fn seconds_to_loss(&self) -> f64 {
+        match self.books.next_expiry {
+            Some(expires) => (expires - self.now) as f64 / 1000.0,
+            None => f64::INFINITY,
+        }
+    }
+
+    /// Loops that hang.
+    pub fn hung(&self) -> Vec<&str> {
+        let hung = |pulse: &Pulse| self.now - pulse.turned > HUNG && pulse.until < self.now;
+        self.live.pulses.iter().filter(|(_, pulse)| hung(pulse)).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The snapshot as JSON of a documented shape; the only rendering that programs should read besides `/metrics`.
+    pub fn json(&self) -> impl Serialize + use<> {
+        let open = self.books.imbalances().iter().map(ToString::to_string).collect();
+        JsonSnapshot {
+            time: self.now,
+            closed: self.books.imbalances().is_empty(),
+            open,
+            seconds_to_loss: self.books.next_expiry.map(|_| self.seconds_to_loss()),
+            streams: self
+                .books
+                .streams
+                .iter()
+                .map(|stream| JsonStream {
+                    name: stream.name(),
+                    cursor: stream.cursor,
+                    listed: stream.listed,
+                    read: stream.read,
+                    unselected: stream.unselected,
+                    unreadable: stream.unreadable,
+                    copies: stream.copies,
+                    accepted: stream.accepted,
+                    differing: stream.differing,
+                    error: self.live.streams.get(&stream.name()).and_then(|live| live.error.clone()),
+                    sinks: stream.accounts.iter().map(JsonAccount::from).collect(),
+                })
+                .collect(),
+            sinks: self
+                .books
+                .sinks
+                .iter()
+                .map(|sink| JsonSink {
+                    name: sink.name.clone(),
+                    configured: sink.configured,
+                    contents_owed: sink.contents,
+                    oldest_owed: sink.oldest,
+                    stored_bytes: sink.ahead,
+                    error: self.live.sinks.get(&sink.name).and_then(|live| live.error.clone()),
+                })
+                .collect(),
+            gaps: self.gaps.iter().map(JsonGap::from).collect(),
+            ledger: JsonLedger {
+                file_bytes: self.books.file_bytes,
+                body_bytes: self.books.stored_bytes,
+                contents: self.books.contents,
+                unfetched: self.books.unfetched,
+                ids: self.books.seen,
+                error: self.live.ledger_error.clone(),
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonSnapshot {
+    time: Millis,
+    closed: bool,
+    open: Vec<String>,
+    seconds_to_loss: Option<f64>,
+    streams: Vec<JsonStream>,
+    sinks: Vec<JsonSink>,
+    gaps: Vec<JsonGap>,
+    ledger: JsonLedger,
+}
+
+#[derive(Serialize)]
+struct JsonStream {
+    name: String,
+    cursor: Millis,
+    listed: Option<Millis>,
+    read: i64,
+    unselected: i64,
+    unreadable: i64,
+    copies: i64,
+    accepted: i64,
+    differing: i64,
+    error: Option<String>,
+    sinks: Vec<JsonAccount>,
+}
+
+#[derive(Serialize)]
+struct JsonAccount {
+    sink: String,
+    owed: i64,
+    delivered: i64,
+    filtered: i64,
+    skipped: i64,
+    quarantined: i64,
+    lost: i64,
+    pending: i64,
+}
+
+impl From<&crate::ledger::Account> for JsonAccount {
+    fn from(account: &crate::ledger::Account) -> Self {
+        let crate::ledger::Account { sink, owed, delivered, filtered, skipped, quarantined, lost, pending } =
+            account.clone();
+        JsonAccount { sink, owed, delivered, filtered, skipped, quarantined, lost, pending }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonSink {
+    name: String,
+    configured: bool,
+    contents_owed: u64,
+    oldest_owed: Option<Millis>,
+    stored_bytes: u64,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct JsonGap {
+    id: i64,
+    tenant: Option<String>,
+    content_type: String,
+    sink: Option<String>,
+    content_id: Option<String>,
+    from: Millis,
+    to: Millis,
+    records: Option<u64>,
+    reason: String,
+    suspected: bool,
+    found_at: Millis,
+    closed_at: Option<Millis>,
+}
+
+impl From<&Gap> for JsonGap {
+    fn from(gap: &Gap) -> Self {
+        let Gap {
+            id,
+            tenant,
+            content_type,
+            sink,
+            content_id,
+            from,
+            to,
+            records,
+            reason,
+            suspected,
+            found_at,
+            closed_at,
+        } = gap.clone();
+        JsonGap {
+            id,
+            tenant,
+            content_type,
+            sink,
+            content_id,
+            from,
+            to,
+            records,
+            reason,
+            suspected,
+            found_at,
+            closed_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonLedger {
+    file_bytes: u64,
+    body_bytes: u64,
+    contents: u64,
+    unfetched: u64,
+    ids: u64,
+    error: Option<String>,
+}

@@ -1,0 +1,109 @@
+//! Loop 4: forgets, drops bodies, records what is lost and has it said (design §4, 7).
+
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::{
+    activity::Activity,
+    agent::{Stop, millis},
+    budget::{self, SinkState},
+    ledger::{Ledger, LedgerError, Millis},
+    own_events,
+    world::World,
+};
+
+/// A content is remembered this long after it was admitted: the service repeats records days later.
+const MEMORY: Millis = 10 * 24 * 3_600_000;
+/// Between two turns without a wake-up.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Keeps the ledger small and honest.
+pub struct Sweep {
+    pub(crate) world: World,
+    pub(crate) ledger: Ledger,
+    /// Compressed bytes.
+    pub(crate) body_budget: u64,
+    pub(crate) activity: Activity,
+}
+
+impl Sweep {
+    /// Runs until `stop`; ends early only when the ledger is broken.
+    pub async fn run(self, mut stop: Stop) -> Result<(), LedgerError> {
+        while !stop.is_set() {
+            match self.turn().await {
+                Ok(()) => {}
+                Err(error) if error.passes() => {
+                    error!("{error}");
+                    self.activity.ledger_error(Some(error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+            let now = millis(&self.world);
+            self.activity.pulse("sweep", now, now + EVERY.as_millis() as Millis);
+            tokio::select! {
+                biased;
+                () = stop.wait() => {}
+                () = self.activity.hints.sweep.notified() => {}
+                () = self.world.sleep(EVERY) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn turn(&self) -> Result<(), LedgerError> {
+        self.drop_bodies().await?;
+        let now = millis(&self.world);
+        while self.ledger.expire(now).await? {}
+        while self.ledger.forget(now - MEMORY).await? {}
+        self.announce(now).await?;
+        self.activity.ledger_error(None);
+        Ok(())
+    }
+
+    async fn drop_bodies(&self) -> Result<(), LedgerError> {
+        let mut freed = 0;
+        loop {
+            let view = self.ledger.budget_view().await?;
+            let sinks: Vec<SinkState> = view
+                .sinks
+                .iter()
+                .map(|sink| SinkState { sink: sink.id, ahead: sink.ahead, first_missing: sink.first_missing })
+                .collect();
+            let Some(drop) = budget::plan(&sinks, view.total, self.body_budget).drop else { break };
+            let bytes = self.ledger.drop_from_back(drop.sink, drop.share, millis(&self.world)).await?;
+            if bytes == 0 {
+                break;
+            }
+            freed += bytes;
+        }
+        if freed > 0 {
+            info!(
+                bytes = freed,
+                "dropped stored bodies to stay within body_budget; they are fetched again when there is room"
+            );
+        }
+        Ok(())
+    }
+
+    /// A gap is an event to every sink when it opens, then at most hourly, and when it closes.
+    async fn announce(&self, now: Millis) -> Result<(), LedgerError> {
+        for news in self.ledger.gap_news(now).await? {
+            let gap = &news.gap;
+            warn!(
+                gap = gap.id,
+                tenant = gap.tenant,
+                content_type = gap.content_type,
+                sink = gap.sink,
+                records = gap.records,
+                suspected = gap.suspected,
+                "gap {}: {}",
+                news.what,
+                gap.reason
+            );
+            self.ledger.announce_gap(&news, own_events::gap_event(&news, now), now).await?;
+            self.activity.hints.deliver.notify_waiters();
+        }
+        Ok(())
+    }
+}

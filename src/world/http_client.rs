@@ -1,0 +1,208 @@
+//! HTTP as in production: reqwest over rustls, no redirects, gzip accepted, certificates of the system and your own.
+
+use std::{error::Error as _, io, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::{Request, Response, Uri};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy};
+
+use super::{Body, Http, HttpError, HttpFactory, Transport};
+
+/// Makes HTTP clients over the real network.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReqwestFactory;
+
+/// How long a connection may take: name, TCP, TLS. Within the caller's own timeout.
+const CONNECT: Duration = Duration::from_secs(15);
+
+impl HttpFactory for ReqwestFactory {
+    fn client(&self, transport: &Transport) -> Result<Arc<dyn Http>, HttpError> {
+        // the first one wins; ours is the only cryptography of this build
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let ca = match &transport.ca {
+            None => Vec::new(),
+            Some(pem) => certificates(pem)?,
+        };
+        let proxied = match &transport.proxy {
+            None => None,
+            Some(url) => Some(Proxy::all(url.as_str()).map_err(|_| {
+                // the address may hold a password: it is not shown
+                HttpError::Connect("`proxy` is no address; write http://host:port".to_owned())
+            })?),
+        };
+        let direct = build(|| base().no_proxy(), &ca)?;
+        let proxied = build(
+            || match &proxied {
+                Some(proxy) => base().proxy(proxy.clone()),
+                // the usual environment variables, which reqwest reads by itself
+                None => base(),
+            },
+            &ca,
+        )?;
+        Ok(Arc::new(ReqwestHttp { direct, proxied }))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that makes real HTTP clients")]
+fn base() -> ClientBuilder {
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .gzip(true)
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .http2_adaptive_window(true)
+}
+
+fn build(builder: impl Fn() -> ClientBuilder, ca: &[Certificate]) -> Result<Client, HttpError> {
+    // a machine without any certificates can still talk to loopback, or to what `ca` vouches for
+    builder()
+        .tls_certs_merge(ca.iter().cloned())
+        .build()
+        .or_else(|_| builder().tls_certs_only(ca.iter().cloned()).build())
+        .map_err(|error| HttpError::Connect(format!("no http client can be made: {}", deepest(&error))))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, HttpError> {
+    let unreadable =
+        || HttpError::Connect("`ca` holds no certificate in pem form (-----BEGIN CERTIFICATE-----)".to_owned());
+    let certificates = Certificate::from_pem_bundle(pem).map_err(|_| unreadable())?;
+    if certificates.is_empty() { Err(unreadable()) } else { Ok(certificates) }
+}
+
+struct ReqwestHttp {
+    direct: Client,
+    proxied: Client,
+}
+
+#[async_trait]
+impl Http for ReqwestHttp {
+    async fn send(&self, request: Request<Bytes>, timeout: Duration) -> Result<Response<Body>, HttpError> {
+        let client = if never_proxied(request.uri()) { &self.direct } else { &self.proxied };
+        let request = reqwest::Request::try_from(request)
+            .map_err(|error| HttpError::Connect(format!("the address can't be used: {}", deepest(&error))))?;
+        let response = match tokio::time::timeout(timeout, client.execute(request)).await {
+            Err(_) => return Err(HttpError::Timeout(timeout)),
+            Ok(response) => response.map_err(|error| explain(&error, timeout))?,
+        };
+        let mut head = Response::new(());
+        *head.status_mut() = response.status();
+        *head.headers_mut() = response.headers().clone();
+        let body: Body = Box::pin(
+            response.bytes_stream().map(|chunk| chunk.map_err(|error| HttpError::Body(deepest(&error.without_url())))),
+        );
+        Ok(head.map(|()| body))
+    }
+}
+
+/// Loopback and the metadata addresses of clouds are this machine: no proxy has business there.
+fn never_proxied(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<std::net::IpAddr>() {
+        Ok(ip) => ip.is_loopback() || ip == std::net::IpAddr::from([169, 254, 169, 254]),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// Plain words for why nothing came.
+fn explain(error: &reqwest::Error, timeout: Duration) -> HttpError {
+    let chain = chain(error);
+    let words = chain.join(": ").to_lowercase();
+    if let Some(tls) = tls_error(error) {
+        return HttpError::Connect(tls);
+    }
+    let connect = |words: String| HttpError::Connect(words);
+    if words.contains("dns error") || words.contains("failed to lookup") {
+        let why = chain.last().map(String::as_str).unwrap_or_default();
+        return connect(format!("the host's name can't be resolved ({why})"));
+    }
+    if words.contains("tunnel") || words.contains("proxy") {
+        return connect(format!("the proxy refused the connection ({})", deepest(error)));
+    }
+    if let Some(kind) = io_kind(error) {
+        match kind {
+            io::ErrorKind::ConnectionRefused => return connect("connection refused: nothing listens there".to_owned()),
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+                return connect("no route to the host".to_owned());
+            }
+            io::ErrorKind::TimedOut if error.is_connect() => return HttpError::Timeout(CONNECT.min(timeout)),
+            _ => {}
+        }
+    }
+    if error.is_timeout() {
+        return HttpError::Timeout(CONNECT.min(timeout));
+    }
+    if error.is_connect() {
+        return connect(format!("no connection ({})", deepest(error)));
+    }
+    HttpError::Body(format!("no answer came ({})", deepest(error)))
+}
+
+fn tls_error(error: &reqwest::Error) -> Option<String> {
+    use rustls::{CertificateError as Certificate, Error as Tls};
+    let tls = find(error, |e| e.downcast_ref::<Tls>())?;
+    Some(match tls {
+        Tls::InvalidCertificate(Certificate::UnknownIssuer) => {
+            "the server's certificate has an unknown issuer (a proxy that opens tls, or a private ca: name it in `ca`)"
+                .to_owned()
+        }
+        Tls::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
+            "the server's certificate has expired (or this machine's clock is wrong)".to_owned()
+        }
+        Tls::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. }) => {
+            "the server's certificate is not valid yet (is this machine's clock right?)".to_owned()
+        }
+        Tls::InvalidCertificate(Certificate::NotValidForName | Certificate::NotValidForNameContext { .. }) => {
+            "the server's certificate is for another host".to_owned()
+        }
+        other => format!("tls failed: {}", other.to_string().to_lowercase()),
+    })
+}
+
+fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+    find(error, |e| e.downcast_ref::<io::Error>()).map(io::Error::kind)
+}
+
+/// The first error of the chain that `pick` wants; also looks into what an `io::Error` wraps, which its `source` skips.
+fn find<'a, T>(
+    error: &'a reqwest::Error,
+    pick: impl Fn(&'a (dyn std::error::Error + 'static)) -> Option<&'a T>,
+) -> Option<&'a T> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(error) = next {
+        if let Some(found) = pick(error) {
+            return Some(found);
+        }
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(|e| e.get_ref())
+            .map(|e| e as &(dyn std::error::Error + 'static));
+        if let Some(found) = wrapped.and_then(&pick) {
+            return Some(found);
+        }
+        next = wrapped.or_else(|| error.source());
+    }
+    None
+}
+
+fn chain(error: &reqwest::Error) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut next = error.source();
+    while let Some(error) = next {
+        texts.push(error.to_string());
+        next = error.source();
+    }
+    texts
+}
+
+/// The innermost words. The outer ones hold the address, whose query is nobody's business.
+fn deepest(error: &reqwest::Error) -> String {
+    chain(error).pop().unwrap_or_else(|| "no reason given".to_owned())
+}
+
+#[cfg(test)]
+#[path = "http_client_tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+//! One faulty scenario: four hours of contents, a service and a sink that fail, a sink that is added on the way.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use auditferry::simulator::{
+    Profile,
+    faults::{AnswerFault, ContentFault, Faults, Odd, Operation, Paging, PagingFault, When, Wrong},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    checks,
+    keeper::Keeper,
+    stage::{SinkPlan, Stage},
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What a run that passed tells.
+pub struct Outcome {
+    pub passed: u64,
+    pub gates: BTreeMap<String, u64>,
+    pub records: usize,
+}
+
+fn profile() -> Profile {
+    let mut profile = Profile::default();
+    let start = profile.start;
+    let after = |minutes: i64| start.checked_add(SignedDuration::from_mins(minutes)).unwrap();
+    let tenant = &mut profile.tenants[0];
+    tenant.interval = 10 * MINUTE;
+    tenant.records_per_content = 8;
+    tenant.backfill = 180 * MINUTE;
+    tenant.end = Some(after(50));
+    let answer = |when, on, wrong| AnswerFault { when, on: Some(on), wrong };
+    let content = |every, odd| ContentFault { when: When::every(every), odd };
+    tenant.faults = Faults {
+        answers: vec![
+            // long enough for a fetch to fail more than three times
+            answer(When::between(start, after(4)), Operation::Blob, Wrong::Internal),
+            answer(When::every(5), Operation::Blob, Wrong::Cut(700)),
+            answer(When::only(9), Operation::Blob, Wrong::Throttled { status: 403, retry_after: None }),
+            answer(When::only(3), Operation::Contents, Wrong::Html),
+            answer(When::only(6), Operation::Contents, Wrong::Unauthorized),
+        ],
+        contents: vec![
+            content(3, Odd::Repeats { every: 2, back: 4 }),
+            content(4, Odd::Twice),
+            content(5, Odd::Late(40 * MINUTE)),
+            content(7, Odd::BrokenRecord),
+            content(11, Odd::Panic),
+        ],
+        paging: vec![
+            PagingFault { when: When::every(2), paging: Paging::Overlap },
+            PagingFault { when: When::every(3), paging: Paging::LowerCase },
+        ],
+        repeat_before_window: 3,
+        ..Faults::default()
+    };
+    profile
+}
+
+/// Runs it once; `kill_at`: the gate at which the agent dies. The error begins with the name of the invariant.
+pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let mut stage = Stage::new(profile());
+    let border = stage.now() + 30 * 60_000;
+    let first = vec![SinkPlan::file("file", folder.path()), SinkPlan::shaky("shaky")];
+    // added on the way, without a start: it is owed only what is published from then on
+    let all = [first.clone(), vec![SinkPlan::fake("late")]].concat();
+    let keeper = Arc::new(Keeper::new(kill_at, mutant));
+    let mut lives = vec![Arc::clone(&keeper)];
+    let end = stage.profile.start.as_millisecond() + 8 * 3_600_000;
+    loop {
+        let now = stage.now();
+        let (sinks, limit, ending) = match now < border {
+            true => (&first, Duration::from_millis((border - now) as u64), false),
+            false => (&all, Duration::from_millis((end - now).max(0) as u64), true),
+        };
+        let keeper = lives.last().map(Arc::clone).ok_or("no life")?;
+        let lived = stage.live(&keeper, sinks, limit, |stage| ending && settled(stage));
+        let context = |error: String| format!("{error}\n  last gates: {}", keeper.last(4).join(" · "));
+        lived.map_err(|error| context(format!("the agent ended: {error}")))?;
+        checks::always(&stage, sinks).map_err(context)?;
+        if keeper.is_dead() {
+            // the next life is not killed, but is the same mutant
+            lives.push(Arc::new(Keeper::new(None, mutant)));
+        } else if ending {
+            break;
+        }
+    }
+    let kills = lives.len() as u64 - 1;
+    checks::at_the_end(&stage, &all, kills)?;
+    Ok(Outcome {
+        passed: keeper.passed(),
+        gates: keeper.by_seam(),
+        records: checks::received(&stage, &all[0]).len(),
+    })
+}
+
+/// Nothing more is to come: the schedule is over, everything late is visible, nothing is owed.
+fn settled(stage: &Stage) -> bool {
+    let over = stage.profile.start.as_millisecond() + 110 * 60_000;
+    stage.now() > over && owed(stage) == 0
+}
+
+pub fn owed(stage: &Stage) -> i64 {
+    stage
+        .memory
+        .with(|connection| connection.query_row("SELECT count(*) FROM delivery WHERE lost = 0", [], |row| row.get(0)))
+        .unwrap_or(-1)
+}
+
+/// A time on the scenario's clock.
+#[allow(dead_code, reason = "for stories")]
+pub fn at(start: Timestamp, minutes: i64) -> Timestamp {
+    start.checked_add(SignedDuration::from_mins(minutes)).unwrap()
+}

@@ -1,0 +1,232 @@
+//! What outlives the agent (ledger, service, destinations, time), and one life of an agent on it.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use auditferry::{
+    activity::Activity,
+    agent::{self, AgentError, Setup, SinkSetup, SourceSetup, millis},
+    codec::{self, CodecOptions},
+    config::{Filter, Select},
+    ledger::{Ledger, Memory, Millis},
+    simulator::{InProcess, Profile, Simulator, TenantProfile},
+    source::{SecretReader, Settings, office365::Office365},
+    world::{Gate, Transport, World},
+};
+use auditferry_contract::{Cause, CheckedSink, Env, EventId, SecretRef, SecretString};
+use bytes::Bytes;
+
+use crate::{
+    keeper::Keeper,
+    sinks::{Destination, Shaky},
+    world::{VirtualClock, world},
+};
+
+/// A sink of the scenario.
+#[derive(Clone)]
+pub struct SinkPlan {
+    pub name: &'static str,
+    pub start: Option<Duration>,
+    /// A file in this folder, or the fake.
+    pub file: Option<std::path::PathBuf>,
+    pub faulty: bool,
+}
+
+impl SinkPlan {
+    pub fn fake(name: &'static str) -> SinkPlan {
+        SinkPlan { name, start: None, file: None, faulty: false }
+    }
+
+    pub fn shaky(name: &'static str) -> SinkPlan {
+        SinkPlan { faulty: true, ..SinkPlan::fake(name) }
+    }
+
+    pub fn file(name: &'static str, folder: &Path) -> SinkPlan {
+        SinkPlan { file: Some(folder.join(name)), ..SinkPlan::fake(name) }
+    }
+}
+
+/// Everything that outlives an agent.
+pub struct Stage {
+    pub memory: Memory,
+    pub clock: Arc<VirtualClock>,
+    pub profile: Profile,
+    pub simulator: Arc<Mutex<Simulator>>,
+    pub destinations: BTreeMap<&'static str, Destination>,
+    pub start: Duration,
+    pub poll: Duration,
+    pub body_budget: u64,
+    pub activity: Activity,
+    lives: u64,
+}
+
+struct TestEnv;
+
+#[async_trait]
+impl Env for TestEnv {
+    fn agent(&self) -> &str {
+        "auditferry/crash-test"
+    }
+    async fn secret(&self, _: &SecretRef) -> Result<SecretString, Cause> {
+        Err(Cause("the scenario has no secrets".into()))
+    }
+    async fn file(&self, _: &Path) -> Result<Bytes, Cause> {
+        Err(Cause("the scenario has no files".into()))
+    }
+    fn random(&self) -> u128 {
+        4
+    }
+}
+
+struct Secret(String);
+
+#[async_trait]
+impl SecretReader for Secret {
+    async fn secret(&self) -> Result<SecretString, String> {
+        Ok(SecretString::from(self.0.clone()))
+    }
+}
+
+impl Stage {
+    pub fn new(profile: Profile) -> Stage {
+        Stage {
+            memory: Memory::new().unwrap(),
+            clock: VirtualClock::new(profile.start),
+            simulator: Arc::new(Mutex::new(Simulator::new(profile.clone()))),
+            profile,
+            destinations: BTreeMap::new(),
+            start: Duration::from_secs(3 * 3600),
+            poll: Duration::from_secs(300),
+            body_budget: 1 << 30,
+            activity: Activity::default(),
+            lives: 0,
+        }
+    }
+
+    pub fn now(&self) -> Millis {
+        use auditferry::world::Clock as _;
+        self.clock.now().as_millisecond()
+    }
+
+    /// The ledger as a person would read it, past all gates.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::in_memory(&self.memory, Gate::default())
+    }
+
+    /// What a fake sink has taken, in order.
+    pub fn taken(&self, sink: &str) -> Vec<EventId> {
+        self.destinations.get(sink).map(Destination::taken).unwrap_or_default()
+    }
+
+    /// Runs an agent until `done` says so (asked after every virtual minute), for `limit` at most, or until it dies.
+    pub fn live(
+        &mut self,
+        keeper: &Arc<Keeper>,
+        sinks: &[SinkPlan],
+        limit: Duration,
+        done: impl Fn(&Stage) -> bool,
+    ) -> Result<(), AgentError> {
+        self.lives += 1;
+        self.activity = Activity::default();
+        for sink in sinks {
+            self.destinations.entry(sink.name).or_default();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let result = runtime.block_on(async {
+            self.clock.begin();
+            let service = InProcess::new(Arc::clone(&self.simulator), Arc::clone(&self.clock) as _);
+            let world = world(service, &self.clock, keeper, self.lives);
+            let setup = self.setup(&world, keeper, sinks);
+            let stop = self.wait(limit, done);
+            tokio::select! {
+                biased;
+                () = keeper.death() => Ok(()),
+                result = agent::run(setup, stop) => result,
+            }
+        });
+        self.clock.end(Duration::from_secs(60));
+        // dropping the runtime is the death of the process: nothing of it runs on
+        drop(runtime);
+        match result {
+            Err(_) if keeper.is_dead() => Ok(()),
+            other => other,
+        }
+    }
+
+    fn wait(&self, limit: Duration, done: impl Fn(&Stage) -> bool) -> impl Future<Output = ()> {
+        async move {
+            let end = self.now() + limit.as_millis() as Millis;
+            while self.now() < end && !done(self) {
+                #[expect(clippy::disallowed_methods, reason = "the driver's own time")]
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+        }
+    }
+
+    fn setup(&self, world: &World, keeper: &Arc<Keeper>, sinks: &[SinkPlan]) -> Setup {
+        let ledger = Ledger::in_memory(&self.memory, Gate::watched(Arc::clone(keeper) as _));
+        Setup {
+            world: world.clone(),
+            ledger,
+            sources: self.profile.tenants.iter().map(|tenant| self.source(tenant, world)).collect(),
+            sinks: sinks.iter().map(|plan| self.sink(plan)).collect(),
+            env: Arc::new(TestEnv),
+            body_budget: self.body_budget,
+            activity: self.activity.clone(),
+        }
+    }
+
+    fn source(&self, tenant: &TenantProfile, world: &World) -> SourceSetup {
+        let content_types = vec!["Audit.General".to_owned()];
+        let settings = Settings {
+            tenant: tenant.id.clone(),
+            client: tenant.client.clone(),
+            api: self.profile.base_url.clone(),
+            authority: self.profile.base_url.clone(),
+            audience: self.profile.base_url.clone(),
+            publisher: tenant.id.clone(),
+            content: content_types.clone(),
+            transport: Transport::default(),
+            timeout: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+        };
+        SourceSetup {
+            name: tenant.domain.clone(),
+            tenant: tenant.id.clone(),
+            source: Office365::new(settings, world, Arc::new(Secret(tenant.secrets[0].clone()))).unwrap(),
+            content_types,
+            select: Select::PowerPlatform,
+            start: self.start,
+            poll: self.poll,
+        }
+    }
+
+    fn sink(&self, plan: &SinkPlan) -> SinkSetup {
+        let destination = self.destinations[plan.name].clone();
+        let checked: Box<dyn CheckedSink> = match &plan.file {
+            None => Box::new(Shaky { destination, faulty: plan.faulty }),
+            Some(path) => crate::sinks::file(path),
+        };
+        SinkSetup {
+            name: plan.name.into(),
+            limits: auditferry_contract::Limits { batch_messages: crate::sinks::BATCH, ..checked.limits() },
+            checked,
+            codec: codec::by_name("ocsf", CodecOptions { raw_data: false }).unwrap(),
+            filter: Filter::default(),
+            start: plan.start,
+            tenants: None,
+        }
+    }
+}
+
+/// Now, in a world.
+#[allow(dead_code, reason = "for stories that look at the time")]
+pub fn now(world: &World) -> Millis {
+    millis(world)
+}
