@@ -1,6 +1,7 @@
 //! Holds the house to its rules: how long a file is, who may know whom, what the documentation must name.
 //!
-//! A line that breaks a rule for a good reason says so at its end: `// tidy: REASON`.
+//! A line that breaks a rule for a good reason says so at its end, or on the line above: `// tidy: REASON`. Where clippy knows the rule as
+//! well, its `#[expect(clippy::disallowed_methods, reason = …)]` right above is enough.
 
 use std::{
     fs,
@@ -54,7 +55,12 @@ fn code(text: &str) -> Vec<(usize, &str)> {
     let lines: Vec<_> = text.lines().collect();
     let tests = |pair: &[&str]| pair[0].trim() == "#[cfg(test)]" && pair[1].contains("mod ") && pair[1].ends_with('{');
     let end = lines.windows(2).position(tests).unwrap_or(lines.len());
-    let lines = lines[..end].iter().enumerate().filter(|(_, line)| !line.contains("// tidy: "));
+    let excused = |n: usize| {
+        let above = n.checked_sub(1).map_or("", |n| lines[n].trim());
+        let attribute = above.ends_with(")]") && lines[n.saturating_sub(4)..n].concat().contains("clippy::disallowed_");
+        lines[n].contains("// tidy: ") || above.starts_with("// tidy: ") || attribute
+    };
+    let lines = lines[..end].iter().enumerate().filter(|(n, _)| !excused(*n));
     lines.map(|(n, line)| (n + 1, line.split("//").next().unwrap_or_default())).collect()
 }
 
@@ -105,9 +111,9 @@ fn none(what: &str, offenders: Vec<String>) {
 
 #[test]
 fn the_scanner_sees_what_it_looks_for() {
-    let text = "use std::collections::HashMap;\n// HashMap\nlet x: MyHashMap; // tidy: why\nf(HashMap) // tidy: why\n#[cfg(test)]\nmod tests;\nHashMap\n#[cfg(test)]\nmod t {\nHashMap";
+    let text = "use std::collections::HashMap;\n// HashMap\nlet x: MyHashMap; // tidy: why\nf(HashMap) // tidy: why\n    // tidy: why\nHashMap\n#[expect(clippy::disallowed_types, reason = \"r\")]\nHashMap\n#[cfg(test)]\nmod tests;\nHashMap\n#[cfg(test)]\nmod t {\nHashMap";
     let hits: Vec<_> = code(text).into_iter().filter(|(_, l)| has_word(l, "HashMap")).map(|(n, _)| n).collect();
-    assert_eq!(hits, [1, 7]);
+    assert_eq!(hits, [1, 11]);
     assert!(
         spawns("tokio::spawn(x)").is_some() && spawns("spawn_blocking(x)").is_none() && spawns("fn spawn(x)").is_none()
     );
