@@ -173,7 +173,9 @@ mod tests {
             sources = ['gov']
             filter = { product = ['power_apps'] }
             batch = { messages = 7, bytes = '1 MiB' }";
-        let file = SourceFile { path: "t".into(), text: text.to_string() };
+        // as another system's editor saves it
+        let text = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+        let file = SourceFile { path: "t".into(), text };
         let config = parse(vec![file], &crate::sinks::registry()).unwrap_or_else(|report| panic!("{report}"));
         let source = &config.sources[0];
         assert_eq!(source.tenant, "41463f53-8812-40f4-890f-865bf6e35190");

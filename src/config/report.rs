@@ -97,7 +97,7 @@ impl Mistake {
             ErrorKind::Custom(ref text) => {
                 let (what, hint) = text.split_once('\n').unwrap_or((text, ""));
                 let mut mistake = Mistake::at(file, span, what).hint(hint);
-                mistake.secret = what == SecretRef::INLINE;
+                mistake.secret = matches!(what, SecretRef::INLINE | SecretRef::NO_NAME);
                 mistake
             }
             _ => Mistake::at(file, span, error.to_string()),
