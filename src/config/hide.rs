@@ -203,7 +203,7 @@ mod tests {
         }
         let at = text.find("hunter2").unwrap_or_default();
         assert_eq!(&hidden.text[hidden.place(&(at..at + 14))], "***");
-        assert_eq!(Hidden::new("a\nb", [0..3]).text, "***\n");
+        assert_eq!(Hidden::new("a\nb", Some(0..3)).text, "***\n");
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
             "a = \"\\\u{fc}",
             "secret = \"\\\u{fc}",
         ] {
-            let hidden = Hidden::new(text, [0..99]);
+            let hidden = Hidden::new(text, Some(0..99));
             let _ = hidden.place(&(0..text.len() + 5));
         }
     }

@@ -5,6 +5,7 @@
 
 mod agent;
 mod cloud;
+mod collect;
 mod hide;
 mod predicates;
 mod read;
@@ -19,10 +20,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use auditferry_contract::{
-    Options, SinkKind,
-    toml_span::{self, Span, Value, value::ValueInner},
-};
+use auditferry_contract::SinkKind;
+use collect::read_all;
 
 pub use agent::{AgentConfig, LogFormat};
 pub use cloud::Cloud;
@@ -63,7 +62,7 @@ pub fn load(paths: &[PathBuf], registry: &[SinkKind]) -> Result<Config, Report> 
                 for file in found {
                     match read_file(&file) {
                         Ok(text) => files.push(SourceFile { path: file, text }),
-                        Err(mistake) => mistakes.push(mistake),
+                        Err(mistake) => mistakes.push(*mistake),
                     }
                 }
             }
@@ -110,16 +109,17 @@ fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_file(path: &Path) -> Result<String, Mistake> {
-    let size = fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
+fn read_file(path: &Path) -> Result<String, Box<Mistake>> {
+    let failed = |error: io::Error| Box::new(unreadable(path, &error));
+    let size = fs::metadata(path).map_err(failed)?.len();
     if size > LARGEST_FILE {
-        return Err(Mistake::nowhere(format!("{} has {size} bytes: that is no configuration", path.display()))
-            .hint("give a TOML file"));
+        let mistake = Mistake::nowhere(format!("{} has {size} bytes: that is no configuration", path.display()));
+        return Err(Box::new(mistake.hint("give a TOML file")));
     }
-    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
-    String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(fs::read(path).map_err(failed)?).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Mistake::nowhere(format!("{} is not UTF-8 at byte {at}", path.display())).hint("save it as UTF-8")
+        let mistake = Mistake::nowhere(format!("{} is not UTF-8 at byte {at}", path.display()));
+        Box::new(mistake.hint("save it as UTF-8"))
     })
 }
 
@@ -132,160 +132,82 @@ fn unreadable(path: &Path, error: &io::Error) -> Mistake {
     Mistake::nowhere(format!("can't read {}: {error}", path.display())).hint(hint)
 }
 
-/// Where in which file something stands.
-type Place = (usize, Span);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[derive(Default)]
-struct Collected {
-    agent: Option<(Option<AgentConfig>, Place)>,
-    sources: Vec<(source::ReadSource, usize)>,
-    sinks: Vec<(sink::ReadSink, usize)>,
-    // tables seen, also those with mistakes in them
-    seen: (usize, usize),
-    mistakes: Vec<Mistake>,
-}
-
-fn read_all(files: &[SourceFile], registry: &[SinkKind], whole: bool) -> (Option<Config>, Vec<Mistake>) {
-    let mut all = Collected::default();
-    let mut parsed = whole;
-    for (i, file) in files.iter().enumerate() {
-        match toml_span::parse(&file.text) {
-            Ok(mut root) => all.file(i, &mut root, registry),
-            Err(error) => {
-                parsed = false;
-                all.mistakes.extend(Mistake::from_toml(i, error));
-            }
-        }
-    }
-    all.cross_check();
-    if parsed {
-        all.missing();
-    }
-    let config = all.agent.and_then(|(agent, _)| agent).map(|agent| Config {
-        agent,
-        sources: all.sources.into_iter().map(|(s, _)| s.config).collect(),
-        sinks: all.sinks.into_iter().map(|(s, _)| s.config).collect(),
-    });
-    (config, all.mistakes)
-}
-
-impl Collected {
-    fn file(&mut self, file: usize, root: &mut Value<'_>, registry: &[SinkKind]) {
-        let Ok(mut root) = Options::new(root) else { return };
-        if let Some((key, mut value)) = root.take("agent") {
-            match Options::new(&mut value) {
-                Ok(mut table) => {
-                    let agent = AgentConfig::read(&mut table);
-                    self.take_errors(file, table.finalize(None).err().map_or(Vec::new(), |e| e.errors));
-                    if let Some((_, (first, span))) = &self.agent {
-                        let (first, span) = (*first, *span);
-                        self.mistakes.push(Mistake::at(file, key.span, "`[agent]` stands here twice").other(
-                            first,
-                            span,
-                            "first here",
-                        ));
-                    } else {
-                        self.agent = Some((agent, (file, key.span)));
-                    }
-                }
-                Err(_) => {
-                    self.mistakes.push(Mistake::at(file, value.span, "`agent` must be a table").hint("write [agent]"))
-                }
-            }
-        }
-        for mut table in self.tables(file, &mut root, "source") {
-            self.seen.0 += 1;
-            let source = SourceConfig::read(&mut table);
-            self.take_errors(file, table.finalize(None).err().map_or(Vec::new(), |e| e.errors));
-            self.sources.extend(source.map(|s| (s, file)));
-        }
-        for table in self.tables(file, &mut root, "sink") {
-            self.seen.1 += 1;
-            let (sink, errors) = SinkConfig::read(table, registry);
-            self.take_errors(file, errors);
-            self.sinks.extend(sink.map(|s| (s, file)));
-        }
-        self.take_errors(file, root.finalize(None).err().map_or(Vec::new(), |e| e.errors));
+    /// The keys that a table really takes, from the list that the hint for an unknown one gives.
+    fn keys_of(text: &str) -> Vec<String> {
+        let file = SourceFile { path: "t".into(), text: text.to_string() };
+        let report = parse(vec![file], &crate::sinks::registry()).expect_err("an unknown key");
+        let mistake = report.mistakes.iter().find(|m| m.what == "unknown key `zzzzzzzz`").expect("it is reported");
+        let list = mistake.hint.as_deref().and_then(|h| h.strip_prefix("known here: ")).expect("a list");
+        list.split(", ").map(str::to_string).collect()
     }
 
-    fn take_errors(&mut self, file: usize, errors: Vec<toml_span::Error>) {
-        self.mistakes.extend(errors.into_iter().flat_map(|e| Mistake::from_toml(file, e)));
+    #[test]
+    fn the_lists_of_keys_are_those_that_are_read() {
+        assert_eq!(keys_of("[agent]\nzzzzzzzz = 1"), AgentConfig::KEYS);
+        assert_eq!(keys_of("[[source]]\nzzzzzzzz = 1"), SourceConfig::KEYS);
+        assert_eq!(keys_of("[[sink]]\nkind = 'stdout'\nzzzzzzzz = 1"), SinkConfig::KEYS);
     }
 
-    fn tables<'de>(&mut self, file: usize, root: &mut Options<'de>, name: &'static str) -> Vec<Options<'de>> {
-        let Some((key, mut value)) = root.take(name) else { return Vec::new() };
-        if let ValueInner::Array(_) = value.as_ref()
-            && let ValueInner::Array(items) = value.take()
-        {
-            let mut tables = Vec::new();
-            for mut item in items {
-                match Options::new(&mut item) {
-                    Ok(table) => tables.push(table),
-                    Err(_) => {
-                        self.mistakes.push(Mistake::at(file, item.span, format!("expected a table under [[{name}]]")))
-                    }
-                }
-            }
-            return tables;
-        }
-        let hint = format!("there can be several: write [[{name}]], in double brackets");
-        self.mistakes.push(Mistake::at(file, key.span, format!("`{name}` must be a list of tables")).hint(hint));
-        // it was meant, so it is not missing
-        self.seen.0 += usize::from(name == "source");
-        self.seen.1 += usize::from(name == "sink");
-        Vec::new()
+    #[test]
+    fn a_whole_configuration() {
+        let text = "
+            [agent]
+            state_dir = 's'
+            [[source]]
+            name = 'gov'
+            kind = 'office365'
+            cloud = 'gcc-high'
+            tenant = ' 41463F53-8812-40F4-890F-865BF6E35190 '
+            client = '6f9c2f0e-5b1e-4c0f-9a51-2f6d1f0f7c11'
+            secret.file = 'x'
+            content = ['dlp.all', 'Audit.General']
+            api = 'http://127.0.0.1:8080/'
+            [[sink]]
+            name = 'out'
+            kind = 'stdout'
+            start = '7d'
+            sources = ['gov']
+            filter = { product = ['power_apps'] }
+            batch = { messages = 7, bytes = '1 MiB' }";
+        // as another system's editor saves it
+        let text = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+        let file = SourceFile { path: "t".into(), text };
+        let config = parse(vec![file], &crate::sinks::registry()).unwrap_or_else(|report| panic!("{report}"));
+        let source = &config.sources[0];
+        assert_eq!(source.tenant, "41463f53-8812-40f4-890f-865bf6e35190");
+        assert_eq!(source.publisher, source.tenant);
+        assert_eq!(source.api.as_str(), "http://127.0.0.1:8080/");
+        assert_eq!(source.authority.as_str(), "https://login.microsoftonline.us/");
+        assert_eq!(source.audience, "https://manage.office365.us");
+        assert_eq!(source.content, [ContentType::Dlp, ContentType::General]);
+        let sink = &config.sinks[0];
+        assert_eq!((sink.limits().batch_messages, sink.limits().batch_bytes), (7, 1 << 20));
+        assert!(sink.filter.matches("power_apps", "x", None) && sink.raw_data && sink.codec == CodecName::Ocsf);
     }
 
-    /// What only all tables together tell.
-    fn cross_check(&mut self) {
-        for (i, (source, file)) in self.sources.iter().enumerate() {
-            for (earlier, earlier_file) in &self.sources[..i] {
-                if earlier.config.name == source.config.name {
-                    let what = format!("two sources are named `{}`", source.config.name);
-                    self.mistakes.push(Mistake::at(*file, source.name.span, what).other(
-                        *earlier_file,
-                        earlier.name.span,
-                        "first here",
-                    ));
-                }
-                let shared = source.config.content.iter().find(|c| earlier.config.content.contains(c));
-                if let Some(content) = shared.filter(|_| earlier.config.tenant == source.config.tenant) {
-                    let what = format!("two sources read {content} of tenant {}", source.config.tenant);
-                    let mistake = Mistake::at(*file, source.content.span, what)
-                        .other(*earlier_file, earlier.content.span, "first here")
-                        .hint("one source per tenant and content type; several sinks can take from one source");
-                    self.mistakes.push(mistake);
-                }
-            }
-        }
-        let names: Vec<_> = self.sources.iter().map(|(s, _)| s.config.name.as_str()).collect();
-        let all_known = names.len() == self.seen.0;
-        for (i, (sink, file)) in self.sinks.iter().enumerate() {
-            for (earlier, earlier_file) in &self.sinks[..i] {
-                if earlier.config.name == sink.config.name {
-                    let what = format!("two sinks are named `{}`", sink.config.name);
-                    let mistake =
-                        Mistake::at(*file, sink.name.span, what).other(*earlier_file, earlier.name.span, "first here");
-                    self.mistakes.push(mistake.hint("a sink is its name: what is owed is kept under it"));
-                }
-            }
-            for source in sink.sources.iter().filter(|s| all_known && !names.contains(&s.value.as_str())) {
-                let what = format!("no source is named `{}`", read::printable(&source.value));
-                self.mistakes.push(Mistake::at(*file, source.span, what).hint(suggest::hint(&source.value, &names)));
-            }
-        }
-    }
-
-    fn missing(&mut self) {
-        let lacks = [
-            (self.agent.is_none(), "[agent]", "state_dir = \"/var/lib/auditferry\""),
-            (self.seen.0 == 0, "[[source]]", "see the example in the README"),
-            (self.seen.1 == 0, "[[sink]]", "name = \"out\", kind = \"stdout\" is the smallest"),
-        ];
-        for (_, table, hint) in lacks.iter().filter(|(lacking, _, _)| *lacking) {
-            self.mistakes.push(
-                Mistake::nowhere(format!("no {table} in the configuration")).hint(format!("add {table}: {hint}")),
-            );
+    #[test]
+    fn plain_http_goes_to_this_machine_only() {
+        for (host, taken) in [
+            ("http://localhost:1", true),
+            ("http://127.9.9.9:1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost.example:1", false),
+            ("http://169.254.169.254", false),
+            ("http://[::ffff:127.0.0.1]", false),
+            ("https://h", true),
+            ("ftp://h", false),
+            ("https://u@h", false),
+            ("https://h/?q", false),
+            ("https:", false),
+        ] {
+            let text = format!("[[source]]\napi = '{host}'");
+            let report = parse(vec![SourceFile { path: "t".into(), text }], &[]).expect_err("much is missing");
+            let complains = report.mistakes.iter().any(|m| m.what.starts_with("`api`"));
+            assert_eq!(!complains, taken, "{host}\n{report}");
         }
     }
 }

@@ -75,9 +75,15 @@ impl Mistake {
                 keys.sort_by_key(|(_, span)| span.start);
                 return keys.into_iter().map(unknown).collect();
             }
-            ErrorKind::MissingField(name) => Mistake::at(file, span, format!("`{name}` is missing in this table")),
+            ErrorKind::MissingField(name) => {
+                Mistake::at(file, span, format!("`{name}` is missing in this table")).hint(example(name))
+            }
             ErrorKind::Wanted { expected, found } => {
-                Mistake::at(file, span, format!("expected {expected}, found {found}"))
+                let (expected, hint) = wanted(expected);
+                Mistake::at(file, span, format!("expected {expected}, found {found}")).hint(hint)
+            }
+            ErrorKind::UnterminatedString | ErrorKind::InvalidCharInString('\n' | '\r') => {
+                Mistake::at(file, span, "the text does not end").hint("close the quotes on the same line")
             }
             ErrorKind::DuplicateKey { key, first } => {
                 Mistake::at(file, span, format!("`{key}` stands here twice")).other(file, first, "first here")
@@ -91,7 +97,7 @@ impl Mistake {
             ErrorKind::Custom(ref text) => {
                 let (what, hint) = text.split_once('\n').unwrap_or((text, ""));
                 let mut mistake = Mistake::at(file, span, what).hint(hint);
-                mistake.secret = what == SecretRef::INLINE;
+                mistake.secret = matches!(what, SecretRef::INLINE | SecretRef::NO_NAME);
                 mistake
             }
             _ => Mistake::at(file, span, error.to_string()),
@@ -209,6 +215,31 @@ impl fmt::Display for Report {
 }
 
 impl std::error::Error for Report {}
+
+/// What to write where a key is missing.
+fn example(name: &str) -> String {
+    let value = match name {
+        "state_dir" => "\"/var/lib/auditferry\"",
+        "tenant" | "client" => "\"00000000-…\", a GUID from the app registration's overview page",
+        "secret" => "{ file = \"/run/secrets/o365\" } or { env = \"NAME\" }",
+        "path" => "\"/var/log/auditferry/events.jsonl\"",
+        "kind" => "\"…\": what it is, \"office365\" for a source, \"file\" for a sink",
+        "name" => "\"…\": it stands in logs, metrics and the ledger",
+        _ => "…",
+    };
+    format!("add {name} = {value}")
+}
+
+/// The TOML reader's names of types in words, and how such a value is written.
+fn wanted(expected: &'static str) -> (&'static str, &'static str) {
+    match expected {
+        "a string" => ("a text", "write it in quotes: \"…\""),
+        "an array" => ("a list", "write it in brackets, each element in quotes: [\"…\"]"),
+        "a bool" => ("true or false", "write it without quotes"),
+        "i64" | "u64" | "u32" | "u16" | "usize" => ("a whole number", "write it without quotes"),
+        other => (other, ""),
+    }
+}
 
 /// A place in the shown text, cut at its first line's end, since a mistake of a whole table is shown at its header.
 fn first_line(shown: &Hidden, span: &Range<usize>) -> Range<usize> {

@@ -97,8 +97,7 @@ impl SinkConfig {
         registry: &[SinkKind],
     ) -> (Option<ReadSink>, Vec<auditferry_contract::toml_span::Error>) {
         let name = read::name(&mut table);
-        let kinds: Vec<_> = registry.iter().map(|kind| (kind.name, kind)).collect();
-        let kind = super::source::required_choice(&mut table, "kind", &kinds);
+        let kind = kind(&mut table, registry);
         let codec = or_default(&mut table, "codec", CodecName::Ocsf, |t| read::choice(t, "codec", &CodecName::NAMES));
         let raw_data = raw_data(&mut table, codec);
         let start = or_default(&mut table, "start", None, |t| {
@@ -174,6 +173,22 @@ impl SinkConfig {
         settings.extend(self.checked.settings());
         settings
     }
+}
+
+/// A kind of this build. A build can lack some, so an unknown word is not simply called wrong.
+fn kind<'r>(table: &mut Options<'_>, registry: &'r [SinkKind]) -> Option<&'r SinkKind> {
+    let value = options::required_text(table, "kind")?;
+    let found = registry.iter().find(|kind| kind.name == value.value);
+    if found.is_none() {
+        let kinds: Vec<_> = registry.iter().map(|kind| kind.name).collect();
+        let hint = match suggest::nearest(&value.value, kinds.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("this build has: {}; another build may have more", kinds.join(", ")),
+        };
+        let what = format!("no sink of kind `{}` in this build", printable(&value.value));
+        table.errors.push(mistake(value.span, &what, &hint));
+    }
+    found
 }
 
 fn raw_data(table: &mut Options<'_>, codec: Option<CodecName>) -> Option<bool> {

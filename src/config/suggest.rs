@@ -19,7 +19,7 @@ fn likeness(a: &str, b: &str) -> f64 {
 }
 
 /// A hint out of [`nearest`], else the list of what is known.
-pub fn hint<'a>(word: &str, known: &[&'a str]) -> String {
+pub fn hint(word: &str, known: &[&str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", known.join(", ")),

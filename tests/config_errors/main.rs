@@ -74,7 +74,15 @@ fn no_mangled_file_is_too_much() {
     for (name, files) in all_cases() {
         for file in files {
             let text = &file.text;
-            for at in (0..text.len()).step_by(3).filter(|at| text.is_char_boundary(*at)) {
+            for text in
+                [text.replace('\n', "\r\n"), text.replace(' ', "\t"), format!("\u{feff}{text}"), text.replace('"', "'")]
+            {
+                let mangled = SourceFile { path: name.clone().into(), text };
+                let shown =
+                    config::parse(vec![mangled], &registry).err().map_or(String::new(), |report| report.to_string());
+                assert!(!shown.contains("hunter2"), "{shown}");
+            }
+            for at in (0..text.len()).step_by(7).filter(|at| text.is_char_boundary(*at)) {
                 for patch in ["", "\"", "[", "\u{fc}", "= {", "\n"] {
                     let text = format!("{}{patch}{}", &text[..at], &text[at..].chars().skip(1).collect::<String>());
                     let mangled = SourceFile { path: name.clone().into(), text };

@@ -12,7 +12,7 @@ use auditferry_contract::{CheckedSink, Format, Options, Sink, SinkError, toml_sp
 
 use crate::{
     Destination, SECRET, State, TestEnv, batch,
-    messages::{all_of_unicode, small},
+    messages::{all_of_unicode, cut, small},
     watched_batch,
 };
 
@@ -107,10 +107,11 @@ async fn limits(destination: &dyn Destination) -> bool {
 }
 
 async fn all_taken(destination: &dyn Destination) -> bool {
+    let most = good(destination).limits().batch_messages;
     let sink = open(destination).await;
     let mut sent = Vec::new();
     for round in 0..60 {
-        let bodies = small(&format!("all taken {round}"), 1 + round * 7 % 50);
+        let bodies = small(&format!("all taken {round}"), (1 + round * 7 % 50).min(most));
         let (batch, dropped) = watched_batch(&bodies);
         sink.deliver(batch).await.unwrap_or_else(|error| panic!("all taken: {error}"));
         assert!(dropped.load(Ordering::SeqCst), "all taken: the batch is still held after `Ok`");
@@ -132,8 +133,9 @@ async fn empty(destination: &dyn Destination) -> bool {
 
 async fn unicode(destination: &dyn Destination) -> bool {
     let sink = open(destination).await;
-    let bodies = all_of_unicode();
-    for part in bodies.chunks(100) {
+    let limits = good(destination).limits();
+    let bodies = all_of_unicode(limits.message_bytes);
+    for part in cut(&bodies, &limits) {
         sink.deliver(batch(part)).await.unwrap_or_else(|error| panic!("all of unicode: {error}"));
     }
     assert!(destination.received() == bodies, "all of unicode: something else arrived than was sent");
@@ -151,7 +153,7 @@ async fn largest(destination: &dyn Destination) -> bool {
 async fn at_once(destination: &dyn Destination) -> bool {
     let limits = good(destination).limits();
     let sink = open(destination).await;
-    let parts: Vec<_> = (0..limits.in_flight.min(8)).map(|n| small(&format!("at once {n}"), 20)).collect();
+    let parts: Vec<_> = (0..limits.in_hand.min(8)).map(|n| small(&format!("at once {n}"), 20)).collect();
     let mut calls: Vec<_> = parts.iter().map(|bodies| Some(sink.deliver(batch(bodies)))).collect();
     // polled in turn, in one task: each must get on while the others wait
     poll_fn(|context| {
@@ -174,7 +176,7 @@ async fn at_once(destination: &dyn Destination) -> bool {
 }
 
 async fn cancelled(destination: &dyn Destination) -> bool {
-    let bodies = small("cancelled", 500);
+    let bodies = small("cancelled", 500.min(good(destination).limits().batch_messages));
     // abandoned at the first await, at the second, …: as often as it has some
     for polls in 1..6 {
         let sink = open(destination).await;

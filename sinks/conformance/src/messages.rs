@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use auditferry_contract::{Batch, EventId, Message, Severity};
+use auditferry_contract::{Batch, EventId, Limits, Message, Severity};
 use bytes::Bytes;
 
 /// A message with this body; `number` makes its id.
@@ -52,12 +52,15 @@ fn slices(bodies: &[Vec<u8>]) -> Vec<Message> {
     messages
 }
 
-/// Every character that can stand in a message, some thousand to each body: all of Unicode but the control characters,
+/// Every character that can stand in a message, up to some thousand to each body: all of Unicode but the control characters,
 /// which JSON escapes. Line separators of Unicode (U+0085, U+2028, U+2029) are among them: they are no line breaks here.
-pub(crate) fn all_of_unicode() -> Vec<Vec<u8>> {
+///
+/// No body is longer than `limit` bytes: four for each character, and what stands around them.
+pub(crate) fn all_of_unicode(limit: usize) -> Vec<Vec<u8>> {
+    let part = ((limit - 16) / 4).clamp(1, 4096);
     let characters: Vec<char> = ('\u{20}'..=char::MAX).filter(|c| !matches!(c, '"' | '\\')).collect();
     characters
-        .chunks(4096)
+        .chunks(part)
         .map(|part| format!("{{\"text\":\"{}\"}}", part.iter().collect::<String>()).into_bytes())
         .collect()
 }
@@ -65,4 +68,18 @@ pub(crate) fn all_of_unicode() -> Vec<Vec<u8>> {
 /// `count` small bodies, all different.
 pub(crate) fn small(label: &str, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|n| format!("{{\"case\":\"{label}\",\"n\":{n}}}").into_bytes()).collect()
+}
+
+/// The bodies in batches that keep the limits, as the agent cuts them.
+pub(crate) fn cut<'a>(bodies: &'a [Vec<u8>], limits: &Limits) -> Vec<&'a [Vec<u8>]> {
+    let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (i, body) in bodies.iter().enumerate() {
+        if i > start && (i - start == limits.batch_messages || bytes + body.len() > limits.batch_bytes) {
+            batches.push(&bodies[start..i]);
+            (start, bytes) = (i, 0);
+        }
+        bytes += body.len();
+    }
+    batches.push(&bodies[start..]);
+    batches
 }

@@ -22,6 +22,9 @@ pub enum SecretRef {
 impl SecretRef {
     /// What the configuration is told when the secret itself stands there; renderers hide the value by this text.
     pub const INLINE: &'static str = "a secret stands in the configuration itself";
+
+    /// What the configuration is told when `env` holds no name of a variable; hidden likewise, since it may be the secret.
+    pub const NO_NAME: &'static str = "not the name of an environment variable";
 }
 
 impl fmt::Display for SecretRef {
@@ -67,14 +70,14 @@ impl<'de> Deserialize<'de> for SecretRef {
                 table.errors.push(mistake(span, what, FORMS));
             }
         }
-        if let Some(name) = &env
-            && (name.value.contains(['=', '\0']) || name.value.contains(char::is_whitespace))
-        {
-            table.errors.push(mistake(
-                name.span,
-                "not the name of an environment variable",
-                "give the variable's name, not its value",
-            ));
+        // the secret itself is easily put here; those of Entra hold a `~`, so most are noticed
+        let fits = |name: &str| {
+            !name.starts_with(|c: char| c.is_ascii_digit())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        if let Some(name) = env.as_ref().filter(|name| !fits(&name.value)) {
+            let hint = "give the variable's name (letters, digits, `_`), not its value";
+            table.errors.push(mistake(name.span, SecretRef::NO_NAME, hint));
         }
         table.finalize(None)?;
         let reference = file
@@ -112,8 +115,10 @@ mod tests {
     fn an_inline_secret_is_not_echoed() {
         let error = read("secret = 'hunter2'").unwrap_err();
         assert!(error.starts_with(SecretRef::INLINE) && !error.contains("hunter2"), "{error}");
-        let error = read("secret = { env = 'hunter 2' }").unwrap_err();
-        assert!(!error.contains("hunter"), "{error}");
+        for value in ["hunter 2", "hunter2~", "2hunter", "hunter=2"] {
+            let error = read(&format!("secret = {{ env = '{value}' }}")).unwrap_err();
+            assert!(error.starts_with(SecretRef::NO_NAME) && !error.contains("hunter"), "{error}");
+        }
     }
 
     #[test]

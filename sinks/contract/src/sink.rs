@@ -214,6 +214,9 @@ pub trait Env: Send + Sync {
     fn random(&self) -> u128;
 }
 
+/// The shape of [`SinkKind::check`].
+pub type Check = fn(Options<'_>, &Format) -> Result<Box<dyn CheckedSink>, ConfigErrors>;
+
 /// One kind of sink: one `pub const KIND` per crate. The registry is a list of them.
 #[derive(Clone, Copy)]
 pub struct SinkKind {
@@ -226,7 +229,7 @@ pub struct SinkKind {
     ///
     /// # Errors
     /// Every mistake of the table, with its place.
-    pub check: fn(Options<'_>, &Format) -> Result<Box<dyn CheckedSink>, ConfigErrors>,
+    pub check: Check,
 }
 
 impl fmt::Debug for SinkKind {
@@ -254,6 +257,12 @@ pub trait CheckedSink: Send + Sync {
     /// What the options refer to, for `check` to look at.
     fn references(&self) -> Vec<SecretRef> {
         Vec::new()
+    }
+
+    /// What no other sink of its kind can have at the same time, a file's path for example, in words that fit behind "two sinks write".
+    /// The configuration refuses two sinks that name the same. `None`: sinks of this kind can share their destination.
+    fn exclusive(&self) -> Option<String> {
+        None
     }
 
     /// Connects: the only place that does. Called again after every failure.

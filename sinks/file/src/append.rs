@@ -66,12 +66,11 @@ impl Appender {
                 .and_then(|()| file.sync_all())
                 .map_err(|error| in_words("cut the torn end of", error))?;
         }
-        if !existed {
-            // a new file's name is durable only with its folder
-            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(folder)
-                .and_then(|f| f.sync_all())
-                .map_err(|error| in_words("make durable the name of", error))?;
+        if !existed || length == 0 {
+            // a new file's name is durable only with its folder, the one that a symbolic link leads to
+            let folder = fs::canonicalize(&path).map(|real| real.parent().unwrap_or(Path::new("/")).to_path_buf());
+            let synced = folder.and_then(File::open).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| in_words("make durable the name of", error))?;
         }
         Ok(Appender { path, file })
     }
@@ -203,6 +202,17 @@ mod tests {
         appender.append(b"two\n").expect("written");
         assert_eq!(fs::read(folder.path().join("events.1")).expect("read"), b"one\n");
         assert_eq!(fs::read(&path).expect("read"), b"two\n");
+    }
+
+    #[test]
+    fn a_link_is_followed_and_its_target_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, target) = (folder.path().join("link"), folder.path().join("target"));
+        fs::write(&target, "one\ntorn").expect("written");
+        std::os::unix::fs::symlink(&target, &path).expect("linked");
+        Appender::open(path.clone(), 0o640).expect("opened").append(b"two\n").expect("written");
+        assert_eq!(fs::read(&target).expect("read"), b"one\ntwo\n");
+        assert!(fs::symlink_metadata(&path).expect("there").is_symlink());
     }
 
     #[test]

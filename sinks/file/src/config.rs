@@ -56,6 +56,10 @@ impl CheckedSink for Checked {
         vec![("path", self.path.display().to_string()), ("mode", format!("{:04o}", self.mode))]
     }
 
+    fn exclusive(&self) -> Option<String> {
+        Some(format!("file {}", self.path.display()))
+    }
+
     async fn open(&self, _: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {
         let sink = FileSink::open(self.path.clone(), self.mode).await?;
         Ok(Arc::new(sink))

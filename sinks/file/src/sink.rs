@@ -35,6 +35,7 @@ impl Sink for FileSink {
             return Ok(());
         }
         let lines = batch.lines()?;
+        // the copy takes its place in memory, and one call runs at a time
         drop(batch);
         let appender = self.appender.clone();
         let append = move || appender.lock().unwrap_or_else(PoisonError::into_inner).append(&lines);

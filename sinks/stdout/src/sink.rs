@@ -42,6 +42,7 @@ impl Sink for Stdout {
             return Ok(());
         }
         let lines = batch.lines()?;
+        // the copy takes its place in memory, and one call runs at a time
         drop(batch);
         let out = self.out.clone();
         // a pipe whose reader is slow blocks: never on the runtime's own threads
