@@ -1,1 +1,3 @@
-//! stub
+//! One file per subcommand.
+
+pub mod simulate;
