@@ -13,8 +13,8 @@ use super::{
     profile::{CONTENT_TYPES, ROLE_READ, ROLE_READ_DLP, ms},
     query::Query,
     random::{Dice, is_guid},
-    reply::{Answer, AnswerBody, JSON, say},
-    schedule::{Content, Slot, Stream},
+    reply::{Answer, AnswerBody, JSON, Refused, say},
+    schedule::{Content, NotAnId, Slot, Stream},
     stamp::timestamp,
 };
 
@@ -109,11 +109,11 @@ impl Simulator {
     }
 
     /// The content type in the service's spelling, or why not.
-    pub(super) fn content_type(&self, text: &str) -> Result<&'static str, Answer> {
+    pub(super) fn content_type(&self, text: &str) -> Result<&'static str, Refused> {
         if text.is_empty() {
-            return Err(say::missing("contentType"));
+            return Err(Box::new(say::missing("contentType")));
         }
-        CONTENT_TYPES.into_iter().find(|it| it.eq_ignore_ascii_case(text)).ok_or_else(say::content_type)
+        CONTENT_TYPES.into_iter().find(|it| it.eq_ignore_ascii_case(text)).ok_or_else(|| Box::new(say::content_type()))
     }
 
     /// Ends what the profile says has ended by now.
@@ -134,7 +134,7 @@ impl Simulator {
     fn start(&mut self, tenant: usize, content_type: &str, publisher: &str, body: &Bytes, now: i64) -> Answer {
         let content_type = match self.content_type(content_type) {
             Ok(it) => it,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let profile = &self.profile.tenants[tenant];
         if !profile.audit {
@@ -143,7 +143,7 @@ impl Simulator {
         }
         let webhook = match webhook(body) {
             Ok(webhook) => webhook,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let subscription = self.tenants[tenant].subscriptions.entry(content_type.to_ascii_lowercase()).or_default();
         if subscription.enabled && subscription.webhook == webhook {
@@ -164,7 +164,7 @@ impl Simulator {
     fn stop(&mut self, tenant: usize, content_type: &str, now: i64) -> Answer {
         let content_type = match self.content_type(content_type) {
             Ok(it) => it,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         match self.tenants[tenant].subscriptions.get_mut(&content_type.to_ascii_lowercase()) {
             Some(subscription) if subscription.enabled => {
@@ -192,12 +192,16 @@ impl Simulator {
     }
 
     /// The subscription of an enabled stream, or the error that says it is not.
-    pub(super) fn enabled(&self, tenant: usize, content_type: &str) -> Result<&Subscription, Answer> {
+    pub(super) fn enabled(&self, tenant: usize, content_type: &str) -> Result<&Subscription, Refused> {
         match self.tenants[tenant].subscriptions.get(&content_type.to_ascii_lowercase()) {
             Some(subscription) if subscription.enabled => Ok(subscription),
-            Some(Subscription { ended: Some(Disabled::ByTenantAdmin), .. }) => Err(say::disabled("a tenant admin")),
-            Some(Subscription { ended: Some(Disabled::ByServiceAdmin), .. }) => Err(say::disabled("a service admin")),
-            _ => Err(say::no_subscription()),
+            Some(Subscription { ended: Some(Disabled::ByTenantAdmin), .. }) => {
+                Err(Box::new(say::disabled("a tenant admin")))
+            }
+            Some(Subscription { ended: Some(Disabled::ByServiceAdmin), .. }) => {
+                Err(Box::new(say::disabled("a service admin")))
+            }
+            _ => Err(Box::new(say::no_subscription())),
         }
     }
 
@@ -219,13 +223,13 @@ impl Simulator {
         let profile = Arc::clone(&self.profile);
         let Some(stream) = Stream::find(&profile, tenant, &name) else { return say::bad_content_id(id) };
         let content = match stream.by_id(id) {
-            Err(()) => return say::bad_content_id(id),
+            Err(NotAnId) => return say::bad_content_id(id),
             Ok(None) => return say::no_content(id),
             Ok(Some(content)) => content,
         };
         let subscription = match self.enabled(tenant, stream.content_type) {
             Ok(subscription) => subscription,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         if content.expired(now) {
             return say::expired(id);
@@ -308,21 +312,23 @@ fn put(stream: &Stream<'_>, content: &Content, slot: Slot, position: usize, out:
 }
 
 /// The webhook in a start body, if any.
-fn webhook(body: &Bytes) -> Result<Option<Value>, Answer> {
+fn webhook(body: &Bytes) -> Result<Option<Value>, Refused> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
-    let asked: Value = serde_json::from_slice(body).map_err(|_| say::invalid("webhook", "object"))?;
+    let asked: Value = serde_json::from_slice(body).map_err(|_| Box::new(say::invalid("webhook", "object")))?;
     let Some(webhook) = asked.get("webhook").filter(|it| !it.is_null()) else { return Ok(None) };
     let address = webhook.get("address").and_then(Value::as_str).unwrap_or_default();
     if !address.starts_with("https://") {
         let words =
             format!("The webhook endpoint ({address}) could not be validated. The address must begin with HTTPS.");
-        return Err(Answer::error(400, "AF20021", &words));
+        return Err(Box::new(Answer::error(400, "AF20021", &words)));
     }
     // nobody listens at the other end of a simulated service, so validation is taken as passed
     Ok(Some(json!({
         "status": "enabled", "address": address,
-        "authId": webhook.get("authId"), "expiration": webhook.get("expiration")
+        "authId": webhook.get("authId"),
+        // an empty expiration is answered as null (the API reference's sample)
+        "expiration": webhook.get("expiration").filter(|it| it.as_str() != Some(""))
     })))
 }

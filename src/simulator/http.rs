@@ -75,8 +75,12 @@ async fn answer(State(face): State<Face>, request: Request<Body>) -> Result<Resp
                     clock.sleep(pause).await;
                     None
                 }
-                // an error in the body makes the server drop the connection
-                Piece::Break => Some(Err(io::Error::other("cut by a fault switch"))),
+                // an error in the body makes the server drop the connection; what is buffered is only sent when the
+                // body has nothing ready, so it gets a turn first
+                Piece::Break => {
+                    tokio::task::yield_now().await;
+                    Some(Err(io::Error::other("cut by a fault switch")))
+                }
             }
         }
     });

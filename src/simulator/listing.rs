@@ -8,7 +8,7 @@ use super::{
     Simulator,
     faults::{DefaultWindow, Paging},
     query::Query,
-    reply::{Answer, say},
+    reply::{Answer, Refused, say},
     schedule::{Content, Stream},
     stamp::{DAY, iso, parse_bound, timestamp, zoneless},
 };
@@ -43,15 +43,15 @@ impl Simulator {
     pub(super) fn contents(&mut self, tenant: usize, content_type: &str, query: &Query, now: i64) -> Answer {
         let content_type = match self.content_type(content_type) {
             Ok(it) => it,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let subscription = match self.enabled(tenant, content_type) {
             Ok(subscription) => subscription.clone(),
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let page = match self.page(tenant, query, now) {
             Ok(page) => page,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let profile = Arc::clone(&self.profile);
         let stream = Stream { profile: &profile, tenant, content_type };
@@ -87,15 +87,15 @@ impl Simulator {
     }
 
     /// The window that is asked for, or why not.
-    fn page(&self, tenant: usize, query: &Query, now: i64) -> Result<Page, Answer> {
+    fn page(&self, tenant: usize, query: &Query, now: i64) -> Result<Page, Refused> {
         if let Some(token) = query.get("nextpage") {
-            return Page::read(token).ok_or_else(|| say::next_page(token));
+            return Page::read(token).ok_or_else(|| Box::new(say::next_page(token)));
         }
         let faults = &self.profile.tenants[tenant].faults;
         let (start_text, end_text) = (query.get("starttime"), query.get("endtime"));
         let bound = |name, text: Option<&str>| match text {
             None => Ok(None),
-            Some(text) => parse_bound(text).map(Some).ok_or_else(|| say::invalid(name, "datetime")),
+            Some(text) => parse_bound(text).map(Some).ok_or_else(|| Box::new(say::invalid(name, "datetime"))),
         };
         let (start, end) = match (bound("startTime", start_text)?, bound("endTime", end_text)?) {
             (Some(start), Some(end)) => (start, end),
@@ -104,13 +104,16 @@ impl Simulator {
                 DefaultWindow::Today => {
                     return Ok(Page { start: now - now.rem_euclid(DAY), end: now, from: None });
                 }
-                DefaultWindow::Broken => return Err(say::no_times()),
+                DefaultWindow::Broken => return Err(Box::new(say::no_times())),
             },
-            _ => return Err(say::window(start_text.unwrap_or_default(), end_text.unwrap_or_default())),
+            _ => {
+                let (start, end) = (start_text.unwrap_or_default(), end_text.unwrap_or_default());
+                return Err(Box::new(say::window(start, end)));
+            }
         };
         let too_wide = end - start > DAY;
         if end <= start || start < now - 7 * DAY || (too_wide && !faults.wide_window_partial) {
-            return Err(say::window(&iso(start), &iso(end)));
+            return Err(Box::new(say::window(&iso(start), &iso(end))));
         }
         // the documentation's other answer: 200 with a part of the window
         Ok(Page { start, end: if too_wide { start + DAY } else { end }, from: None })

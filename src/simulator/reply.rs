@@ -26,6 +26,9 @@ pub struct Answer {
     pub pause: Option<(u64, Duration)>,
 }
 
+/// An answer that stands in the way of the right one.
+pub(super) type Refused = Box<Answer>;
+
 impl Answer {
     /// With this status and body.
     pub fn new(status: u16, content_type: Option<&'static str>, body: impl Into<Bytes>) -> Self {
@@ -218,10 +221,13 @@ pub mod say {
             "StartSubscription [CorrId={trace}][TenantId={tenant},ContentType={content_type},ApplicationId={client},\
              PublisherId={publisher}][AppId"
         );
+        // the cut takes the first character of the application id with it, in every published capture
         let message = format!(
-            "{client}] failed. Exception: Microsoft.Office.Compliance.Audit.DataServiceException: Tenant {tenant} does \
-             not exist.\r\n   at Microsoft.Office.Compliance.Audit.DataServiceClient.Start(String tenant)\r\n   at \
-             Microsoft.Office.Compliance.Audit.API.StartController.Post()"
+            "{}] failed. Exception: Microsoft.Office.Compliance.Audit.DataServiceException: Tenant {tenant} does not \
+             exist.\r\n   at Microsoft.Office.Compliance.Audit.API.AzureManager.\
+             <GetSubscriptionTableClientForTenantAsync>d__52.MoveNext()\r\n--- End of stack trace from previous location \
+             where exception was thrown ---",
+            client.get(1..).unwrap_or_default()
         );
         Answer::error(400, &code, &message)
     }

@@ -61,6 +61,10 @@ pub enum Slot {
     },
 }
 
+/// A text that can't be a contentId of this service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnId;
+
 impl Content {
     /// Whether the body is an array of records.
     pub fn readable(&self) -> bool {
@@ -175,11 +179,11 @@ impl<'p> Stream<'p> {
     }
 
     /// Finds a content by its id. `Err` when it can't be an id at all.
-    pub fn by_id(&self, id: &str) -> Result<Option<Content>, ()> {
+    pub fn by_id(&self, id: &str) -> Result<Option<Content>, NotAnId> {
         let parts: Vec<&str> = id.split('$').collect();
-        let [begun, created, _, _, _] = parts[..] else { return Err(()) };
+        let [begun, created, _, _, _] = parts[..] else { return Err(NotAnId) };
         let stamp = |text: &str| if text.len() == 23 && text.is_ascii() { from_compact(&text[..17]) } else { None };
-        let (Some(begun), Some(_)) = (stamp(begun), stamp(created)) else { return Err(()) };
+        let (Some(begun), Some(_)) = (stamp(begun), stamp(created)) else { return Err(NotAnId) };
         let Ok(index) = u64::try_from(begun.saturating_sub(self.origin()).div_euclid(self.interval())) else {
             return Ok(None);
         };

@@ -93,8 +93,8 @@ impl Simulator {
 
     /// How often what was visible by `now` was fetched, over all tenants.
     pub fn fetch_counts(&self, now: Timestamp) -> FetchCounts {
-        let mut counts = FetchCounts::default();
-        counts.contents = self.truth(now).filter(|it| !it.lost).count() as u64;
+        let contents = self.truth(now).filter(|it| !it.lost).count() as u64;
+        let mut counts = FetchCounts { contents, ..FetchCounts::default() };
         for state in &self.tenants {
             let once = state.fetched.values().filter(|times| **times == 1).count() as u64;
             counts.once += once + state.folded.0;
