@@ -66,8 +66,15 @@ async fn show(args: &DemoArgs, world: World) -> Result<Exit, String> {
     std::fs::write(&file.path, text).map_err(|error| format!("can't write {}: {error}", file.path.display()))?;
     let config = config::parse(vec![file], &registry()).map_err(|report| report.render(false))?;
 
-    eprintln!("auditferry demo: a simulated Microsoft 365 tenant at {base} records about {} events a second", args.rate);
-    eprintln!("auditferry demo: the agent carries them to standard output and to {}/, for {} s", args.folder.display(), args.seconds);
+    eprintln!(
+        "auditferry demo: a simulated Microsoft 365 tenant at {base} records about {} events a second",
+        args.rate
+    );
+    eprintln!(
+        "auditferry demo: the agent carries them to standard output and to {}/, for {} s",
+        args.folder.display(),
+        args.seconds
+    );
     let simulator = Arc::new(Mutex::new(Simulator::new(profile)));
     let (tell, mut told) = watch::channel(false);
     let served = http::serve(listener, simulator, Arc::clone(&world.clock), async move {
@@ -119,14 +126,18 @@ async fn books(state: &Path, folder: &Path, now: i64) -> Result<Exit, String> {
         return Err("something is still pending; try a lower --rate".into());
     }
     let folder = folder.display();
-    eprintln!("events: {folder}/events.ocsf.jsonl (the common schema), {folder}/records.jsonl (as Microsoft sent them)");
+    eprintln!(
+        "events: {folder}/events.ocsf.jsonl (the common schema), {folder}/records.jsonl (as Microsoft sent them)"
+    );
     eprintln!("the configuration that did this: {folder}/auditferry.toml");
     Ok(Exit::Done)
 }
 
 /// Removes what an earlier demo left, and nothing else.
 fn clear(folder: &Path) -> Result<(), String> {
-    let fail = |error: std::io::Error| format!("folder {} can't be used: {error}; choose another with --folder", folder.display());
+    let fail = |error: std::io::Error| {
+        format!("folder {} can't be used: {error}; choose another with --folder", folder.display())
+    };
     std::fs::create_dir_all(folder).map_err(fail)?;
     let own = ["events.ocsf.jsonl", "records.jsonl", "auditferry.toml", "state"];
     for entry in std::fs::read_dir(folder).map_err(fail)? {
@@ -135,7 +146,12 @@ fn clear(folder: &Path) -> Result<(), String> {
         match own.contains(&name.as_str()) {
             true if path.is_dir() => std::fs::remove_dir_all(&path).map_err(fail)?,
             true => std::fs::remove_file(&path).map_err(fail)?,
-            false => return Err(format!("folder {} holds {name}, which no demo made; choose another with --folder", folder.display())),
+            false => {
+                return Err(format!(
+                    "folder {} holds {name}, which no demo made; choose another with --folder",
+                    folder.display()
+                ));
+            }
         }
     }
     Ok(())

@@ -1,11 +1,11 @@
 //! The command line: one file per subcommand, and what the exit codes mean.
 
 pub mod check;
-//pub mod demo;
+pub mod demo;
 mod logging;
 pub mod map;
 pub mod run;
-//pub mod simulate;
+pub mod simulate;
 mod split;
 pub mod status;
 
@@ -61,21 +61,30 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Shows the whole way: a simulated tenant, the real agent, events on stdout and in ./auditferry-demo/; needs nothing
+    Demo(demo::DemoArgs),
     /// Carries events until SIGTERM; a second signal stops at once
     Run(run::RunArgs),
     /// Finds every mistake of a configuration, and shows what applies
     Check(check::Args),
     /// Maps raw records (JSON lines or arrays) to encoded lines, in order
     Map(map::Map),
+    /// Plays a Microsoft 365 tenant, for trying rules, configurations and other clients
+    Simulate(simulate::SimulateArgs),
     /// Shows the books, what is pending, gaps and sizes; exit code 1 when the books do not close
     Status(status::StatusArgs),
 }
 
 fn dispatch(command: Command, registry: &[SinkKind]) -> ExitCode {
     match command {
+        Command::Demo(args) => with_agent(LogFormat::Text, true, |world| demo::run(args, world)).into(),
         Command::Run(args) => run::start(&args, registry).into(),
         Command::Check(args) => check::run(&args, registry).into(),
         Command::Map(args) => map::run(&args),
+        Command::Simulate(args) => match runtime() {
+            Ok(runtime) => runtime.block_on(simulate::run(args, production())),
+            Err(exit) => exit.into(),
+        },
         Command::Status(args) => status::run(&args, registry).into(),
     }
 }

@@ -90,13 +90,18 @@ pub fn always(stage: &Stage, plans: &[SinkPlan]) -> Result<(), String> {
 
 /// I1: what was visible before the cursor is in the ledger.
 fn cursor_passes_nothing(stage: &Stage, published: &[Published]) -> Result<(), String> {
-    let (cursor, since): (Millis, Millis) = sql(stage, "SELECT min(cursor), min(since) FROM stream WHERE origin = 'listed'", |row| {
-        Ok((row.get::<_, Option<i64>>(0)?.unwrap_or(0), row.get::<_, Option<i64>>(1)?.unwrap_or(0)))
-    })?;
-    let known: BTreeSet<String> = column(stage, "SELECT content_id FROM content", |row| row.get(0))?.into_iter().collect();
+    let (cursor, since): (Millis, Millis) =
+        sql(stage, "SELECT min(cursor), min(since) FROM stream WHERE origin = 'listed'", |row| {
+            Ok((row.get::<_, Option<i64>>(0)?.unwrap_or(0), row.get::<_, Option<i64>>(1)?.unwrap_or(0)))
+        })?;
+    let known: BTreeSet<String> =
+        column(stage, "SELECT content_id FROM content", |row| row.get(0))?.into_iter().collect();
     for content in published.iter().filter(|content| !content.late) {
         if (since..cursor).contains(&content.created) && !known.contains(&content.content_id) {
-            return Err(format!("I1: the cursor {cursor} has passed content {} of {}", content.content_id, content.created));
+            return Err(format!(
+                "I1: the cursor {cursor} has passed content {} of {}",
+                content.content_id, content.created
+            ));
         }
     }
     Ok(())
@@ -117,10 +122,13 @@ fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
         }
     }
     // contents under way: the ids before the progress
-    let under_way = format!("SELECT content, progress FROM delivery WHERE sink = {named} AND ready = 1 AND progress > 0");
+    let under_way =
+        format!("SELECT content, progress FROM delivery WHERE sink = {named} AND ready = 1 AND progress > 0");
     for (content, progress) in column(stage, &under_way, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))? {
         let copies: BTreeSet<i64> =
-            column(stage, &format!("SELECT position FROM copy WHERE content = {content}"), |row| row.get(0))?.into_iter().collect();
+            column(stage, &format!("SELECT position FROM copy WHERE content = {content}"), |row| row.get(0))?
+                .into_iter()
+                .collect();
         let bodies: Vec<Vec<u8>> =
             column(stage, &format!("SELECT body FROM chunk WHERE content = {content} ORDER BY seq"), |row| row.get(0))?;
         let mut position = 0_i64;
@@ -129,7 +137,10 @@ fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
             for frame in chunk::frames(&opened) {
                 let frame = frame.map_err(|error| error.to_string())?;
                 if position < progress && !copies.contains(&position) && !taken.contains(&frame.id) {
-                    return Err(format!("I2: {} is past {} of content {content}, and never took it", plan.name, frame.id));
+                    return Err(format!(
+                        "I2: {} is past {} of content {content}, and never took it",
+                        plan.name, frame.id
+                    ));
                 }
                 position += 1;
             }
@@ -157,7 +168,10 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
         let taken: BTreeSet<EventId> = arrived.iter().copied().collect();
         let since: Millis = sql(
             stage,
-            &format!("SELECT min(a.since) FROM account a JOIN stream s ON s.id = a.stream JOIN sink k ON k.id = a.sink WHERE k.name = '{}' AND s.origin = 'listed'", plan.name),
+            &format!(
+                "SELECT min(a.since) FROM account a JOIN stream s ON s.id = a.stream JOIN sink k ON k.id = a.sink WHERE k.name = '{}' AND s.origin = 'listed'",
+                plan.name
+            ),
             |row| row.get(0),
         )?;
         let lost: BTreeSet<String> = column(
@@ -167,10 +181,15 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
         )?
         .into_iter()
         .collect();
-        for content in published.iter().filter(|content| content.created >= since && !lost.contains(&content.content_id)) {
+        for content in
+            published.iter().filter(|content| content.created >= since && !lost.contains(&content.content_id))
+        {
             for id in &content.ids {
                 if !taken.contains(id) {
-                    return Err(format!("I3: {id} of content {} never reached {} and is in no gap", content.content_id, plan.name));
+                    return Err(format!(
+                        "I3: {id} of content {} never reached {} and is in no gap",
+                        content.content_id, plan.name
+                    ));
                 }
             }
         }
@@ -188,11 +207,19 @@ fn blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventId> {
     Ok(EventId(bytes.try_into().expect("16 bytes")))
 }
 
-fn sql<T>(stage: &Stage, query: &str, read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>) -> Result<T, String> {
+fn sql<T>(
+    stage: &Stage,
+    query: &str,
+    read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> Result<T, String> {
     stage.memory.with(|connection| connection.query_row(query, [], read)).map_err(|error| format!("{error} in {query}"))
 }
 
-fn column<T>(stage: &Stage, query: &str, read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>, String> {
+fn column<T>(
+    stage: &Stage,
+    query: &str,
+    read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, String> {
     stage
         .memory
         .with(|connection| connection.prepare(query)?.query_map([], |row| read(row))?.collect())

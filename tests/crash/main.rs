@@ -28,7 +28,11 @@ const MUTANTS: [(&str, &[&str]); 4] = [
 #[test]
 fn killed_at_every_gate_nothing_is_lost() {
     let whole = scenario::run(None, None).expect("the scenario passes without a kill");
-    assert_eq!(scenario::run(None, None).unwrap().gates.len(), whole.gates.len(), "two runs pass the same kinds of gates");
+    assert_eq!(
+        scenario::run(None, None).unwrap().gates.len(),
+        whole.gates.len(),
+        "two runs pass the same kinds of gates"
+    );
     let last = whole.passed;
     print_gates(&whole);
     let range = range(last);

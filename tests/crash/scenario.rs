@@ -91,11 +91,7 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
     }
     let kills = lives.len() as u64 - 1;
     checks::at_the_end(&stage, &all, kills)?;
-    Ok(Outcome {
-        passed: keeper.passed(),
-        gates: keeper.by_seam(),
-        records: checks::received(&stage, &all[0]).len(),
-    })
+    Ok(Outcome { passed: keeper.passed(), gates: keeper.by_seam(), records: checks::received(&stage, &all[0]).len() })
 }
 
 /// Nothing more is to come: the schedule is over, everything late is visible, nothing is owed.

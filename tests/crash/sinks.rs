@@ -108,7 +108,8 @@ pub fn file(path: &std::path::Path) -> Box<dyn CheckedSink> {
     let text = format!("path = {:?}", path.display().to_string());
     let mut value = toml_span::parse(&text).unwrap();
     let options = toml_span::de_helpers::TableHelper::new(&mut value).unwrap();
-    let format = auditferry_contract::Format { codec: "ocsf", schema: "ocsf/1.8.0".into(), media_type: "application/json" };
+    let format =
+        auditferry_contract::Format { codec: "ocsf", schema: "ocsf/1.8.0".into(), media_type: "application/json" };
     match (auditferry_sink_file::KIND.check)(options, &format) {
         Ok(checked) => checked,
         Err(errors) => panic!("{errors}"),

@@ -1,0 +1,78 @@
+//! Tests of `simulate` without a socket; the server itself is tested with the simulator.
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: SimulateArgs,
+}
+
+fn args(line: &[&str]) -> SimulateArgs {
+    Line::parse_from([&["simulate"], line].concat()).args
+}
+
+const START: Timestamp = Timestamp::constant(1_780_000_000, 0);
+
+#[test]
+fn the_printed_block_is_toml_with_all_that_a_source_needs() {
+    let mut made = profile(&args(&["--tenants", "2"]), START).unwrap();
+    made.base_url = "http://127.0.0.1:8365".into();
+    let text = configuration(&made);
+    let parsed = toml_span::parse(&text).unwrap();
+    let sources = parsed.pointer("/source").and_then(|it| it.as_array()).unwrap();
+    assert_eq!(sources.len(), 2);
+    for (source, tenant) in sources.iter().zip(&made.tenants) {
+        for (key, value) in [
+            ("/tenant", tenant.id.as_str()),
+            ("/client", tenant.client.as_str()),
+            ("/api", "http://127.0.0.1:8365"),
+            ("/authority", "http://127.0.0.1:8365"),
+            ("/audience", "https://manage.office.com"),
+        ] {
+            assert_eq!(source.pointer(key).and_then(|it| it.as_str()), Some(value), "{key}");
+        }
+        // the secret itself is said once, in the line to paste into a shell
+        assert_eq!(text.matches(&format!("={}\n", tenant.secrets[0])).count(), 1);
+    }
+}
+
+#[test]
+fn mistakes_name_what_to_do() {
+    for (line, words) in [
+        (vec!["--profile", "loud"], "there is no profile \"loud\"; choose one of quiet, demo, busy, hostile"),
+        (vec!["--rate", "-3"], "--rate -3 is not a number of records a second between 0 and 100000"),
+    ] {
+        let line: Vec<String> = line.iter().map(|it| it.to_string()).collect();
+        let joined = [format!("{}={}", line[0], line[1])];
+        assert_eq!(profile(&args(&[joined[0].as_str()]), START).unwrap_err(), words);
+    }
+    assert_eq!(parse_time("7d"), Ok(Duration::from_secs(604_800)));
+    for wrong in ["", "7", "d", "7w", "-1s", "999999999d", "7é"] {
+        assert!(parse_time(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn the_report_is_one_json_line_and_lists_every_owed_record_once() {
+    let made = profile(&args(&["--profile", "demo", "--publish-for", "1s"]), START).unwrap();
+    let simulator = Simulator::new(made);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.json");
+    let now = START.checked_add(Duration::from_secs(60)).unwrap();
+    report(&path, &simulator, now, true).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["never"], value["contents"]);
+    let mut listed: Vec<&str> = value["selected"].as_array().unwrap().iter().filter_map(|it| it.as_str()).collect();
+    let all = listed.len();
+    listed.sort_unstable();
+    listed.dedup();
+    assert_eq!(listed.len(), all);
+    let owed: BTreeSet<String> = simulator.owed(Timestamp::MIN, now).map(|it| it.mark).collect();
+    assert_eq!(owed.into_iter().collect::<Vec<_>>(), listed);
+    assert!(all > 1_000, "{all}");
+}
