@@ -249,20 +249,17 @@ fn report(path: &Path, simulator: &Simulator, now: Timestamp, ids: bool) -> io::
     out.flush()
 }
 
-/// Resolves at SIGINT or SIGTERM. Where a handler can't be set, that signal ends the process as it always does.
-async fn stop_signal() {
+/// Resolves at SIGINT or SIGTERM; both are caught from the call on, so that none that comes early is missed. Where a handler
+/// can't be set, that signal ends the process as it always does.
+fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
     use tokio::signal::unix::{SignalKind, signal};
-    let wait = |kind: SignalKind| async move {
-        match signal(kind) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+    let mut caught = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+    async move {
+        let waits = caught.iter_mut().flatten().map(|it| Box::pin(it.recv())).collect::<Vec<_>>();
+        if waits.is_empty() {
+            return std::future::pending().await;
         }
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
+        futures_util::future::select_all(waits).await;
     }
 }
 

@@ -248,8 +248,8 @@ impl TenantProfile {
             "outage" => self.faults.answers.push(span(60, 120, Wrong::Internal)),
             "late" => self.faults.contents.push(content(When::every(5), Odd::Late(Duration::from_secs(90)))),
             "disabled" => self.faults.disabled.push((after(60), Disabled::ByTenantAdmin)),
-            // about 200 MB at 1 KB a record
-            "large-blob" => self.faults.contents.push(content(When::only(1), Odd::Records(200_000))),
+            // about 200 MB at 950 bytes a record
+            "large-blob" => self.faults.contents.push(content(When::only(1), Odd::Records(215_000))),
             "panic" => self.faults.contents.push(content(When::every(10), Odd::Panic)),
             "short-tokens" => self.token_seconds = 330,
             _ => return false,
