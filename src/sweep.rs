@@ -16,7 +16,7 @@ use crate::{
 /// A content is remembered this long after it was admitted: the service repeats records days later.
 const MEMORY: Millis = 10 * 24 * 3_600_000;
 /// Between two turns without a wake-up.
-const EVERY: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_secs(60);
 
 /// Keeps the ledger small and honest.
 pub struct Sweep {

@@ -88,7 +88,7 @@ impl Deliver {
                     stop.sleep(&self.world, wait).await;
                 }
                 None => {
-                    let idle = Duration::from_secs(30);
+                    let idle = Duration::from_secs(60);
                     self.pulse(idle);
                     tokio::select! {
                         biased;

@@ -136,8 +136,8 @@ impl Fetch {
     /// How long there is nothing to do without a wake-up: until the next failed content may be tried again.
     async fn idle(&self) -> Duration {
         match self.ledger.next_retry().await {
-            Ok(Some(retry_at)) => Duration::from_millis((retry_at - millis(&self.world)).clamp(1_000, 30_000) as u64),
-            _ => Duration::from_secs(30),
+            Ok(Some(retry_at)) => Duration::from_millis((retry_at - millis(&self.world)).clamp(1_000, 60_000) as u64),
+            _ => Duration::from_secs(60),
         }
     }
 
