@@ -41,7 +41,7 @@ fn a_delivery_deleted_by_hand_opens_the_books_everywhere() {
     let (owed, pending) = (account["owed"].as_i64().unwrap(), account["pending"].as_i64().unwrap());
     assert_eq!(owed - pending, records, "what is missing is what was deleted");
     let identity = format!(
-        "the books of {} for sink stuck are open: owed {owed} = delivered 0 + filtered 0 + skipped copies 0 + quarantined 0 + lost 0 + pending {pending}",
+        "the books of {} for sink stuck are open: owed {owed} is not delivered 0 + filtered 0 + skipped copies 0 + quarantined 0 + lost 0 + pending {pending}",
         stream["name"].as_str().unwrap()
     );
     assert_eq!((&json["closed"], &json["open"]), (&false.into(), &serde_json::json!([identity])));
