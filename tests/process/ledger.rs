@@ -73,3 +73,16 @@ fn status_without_a_ledger_says_so_and_makes_none() {
     assert_eq!(refused(&stage, "status"), (Some(3), words));
     assert!(!state.exists());
 }
+
+#[test]
+fn a_state_directory_that_can_not_be_looked_into_is_not_called_empty() {
+    let stage = stage();
+    fs::write(stage.path("state"), "a file where a folder should be").unwrap();
+    let state = stage.path("state");
+    let (code, words) = refused(&stage, "status");
+    assert_eq!(code, Some(3), "{words}");
+    assert!(words.starts_with(&format!("auditferry: state_dir {} can't be used: ", state.display())), "{words}");
+    let (code, log) = refused(&stage, "run");
+    assert_eq!(code, Some(3), "{log}");
+    assert!(level(&log, "ERROR")[0].starts_with(&format!("state_dir {} can't be used: ", state.display())), "{log}");
+}

@@ -31,9 +31,9 @@ fn a_sink_without_its_folder_keeps_its_backlog_and_gets_every_record_once_later(
     assert!(value("auditferry_sink_attempts_total{outcome=\"blocked\",sink=\"stuck\"}") >= 1.0);
     assert_eq!(value("auditferry_sink_oldest_pending_seconds{sink=\"whole\"}"), 0.0);
     assert_eq!(value("auditferry_sink_failures_in_a_row{sink=\"whole\"}"), 0.0);
-    let series = metrics.lines().find(|line| {
-        line.starts_with("auditferry_sink_pending{sink=\"stuck\"") && line.contains("Audit.General")
-    });
+    let series = metrics
+        .lines()
+        .find(|line| line.starts_with("auditferry_sink_pending{sink=\"stuck\"") && line.contains("Audit.General"));
     assert!(series.is_some_and(|line| line.ends_with(&format!(" {records}"))), "{metrics}");
     assert_eq!(get(&stage, "/readyz").unwrap().0, 200, "no sink matters to readiness");
 

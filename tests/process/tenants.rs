@@ -16,7 +16,8 @@ fn two_tenants_arrive_side_by_side_and_a_sink_can_have_one_of_them() {
     stage.configure("", &(file_sink(&stage, "both", "both.jsonl") + &only));
     let printed = said();
     let second = printed.rsplit("[[source]]").next().unwrap();
-    let second: String = second.lines().take_while(|line| !line.starts_with("simulate:")).collect::<Vec<_>>().join("\n");
+    let second: String =
+        second.lines().take_while(|line| !line.starts_with("simulate:")).collect::<Vec<_>>().join("\n");
     let tenant = second.lines().find(|line| line.starts_with("tenant")).and_then(|it| it.split('"').nth(1)).unwrap();
     let text = stage.said("auditferry.toml") + "\n[[source]]" + &second.replace("15s", "1s");
     std::fs::write(stage.path("auditferry.toml"), &text).unwrap();
