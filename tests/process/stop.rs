@@ -47,3 +47,22 @@ fn while_the_service_does_not_answer() {
     assert_eq!(code, Some(0));
     assert!(took < AT_MOST, "{took:?}");
 }
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let stage = Stage::new(&["--profile", "demo"]);
+    stage.configure("", &file_sink(&stage, "one", "one.jsonl"));
+    let mut agent = stage.agent();
+    stage.wait(PATIENCE, "listings", || get(&stage, "/readyz").is_some_and(|(status, _)| status == 200));
+    signal(&stage.simulator, "-STOP");
+    stage.wait(PATIENCE, "a request without an answer", || {
+        let text = get(&stage, "/metrics").unwrap().1;
+        series(&text, "auditferry_loop_turn_age_seconds{loop=\"collect simulated\"}") > Some(2.0)
+    });
+    signal(&agent, "-TERM");
+    stage.wait(PATIENCE, "the first signal", || stage.said("agent.log").contains("a second signal stops at once"));
+    let (code, took) = timed_end(&mut agent);
+    signal(&stage.simulator, "-CONT");
+    assert_eq!(code, Some(1));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
