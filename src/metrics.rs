@@ -88,7 +88,9 @@ pub fn render(snapshot: &Snapshot) -> prometheus::Result<String> {
     sinks(&scrape, snapshot)?;
     service(&scrape, snapshot)?;
     ledger(&scrape, snapshot)?;
-    TextEncoder::new().encode_to_string(&scrape.0.gather())
+    let text = TextEncoder::new().encode_to_string(&scrape.0.gather())?;
+    // the encoder writes Rust's `inf`; the format says +Inf. A line ends so only with a value: labels end with a brace
+    Ok(text.replace(" inf\n", " +Inf\n"))
 }
 
 fn count(value: i64) -> u64 {

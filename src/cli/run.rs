@@ -27,6 +27,9 @@ use crate::{
 /// How long an answer's head may take, and how long a body may stall.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the admin server may still answer once the agent has ended.
+const ANSWER: Duration = Duration::from_millis(500);
+
 /// Where the configuration is, and how to log.
 #[derive(clap::Args, Clone, Debug)]
 pub struct RunArgs {
@@ -99,8 +102,21 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
         Err(words) => return fail(Exit::Configuration, &words),
     };
     let (tell, told) = watch::channel(false);
+    let clock = Arc::clone(&world.clock);
     let admin = Admin { started: millis(&world), world, ledger, activity, sources };
+    let mut ended = told.clone();
     let served = admin::serve(listener, admin, wait(told));
+    let served = async {
+        let late = async {
+            // an answer that is under way may end; a client that never ends its request must not keep the agent up
+            let _ = ended.wait_for(|stop| *stop).await;
+            clock.sleep(ANSWER).await;
+        };
+        tokio::select! {
+            served = served => served,
+            () = late => Ok(()),
+        }
+    };
     let agent = async {
         let result = agent::run(setup, stop).await;
         let _ = tell.send(true);

@@ -190,7 +190,9 @@ pub(super) fn reader(file: &Path) -> rusqlite::Result<Connection> {
 /// A reader for a command, with the checks that `run` makes.
 pub(super) fn command_reader(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
     let file = dir.join(FILE);
-    if !file.exists() {
+    // a directory that this user may not look into is not one without a ledger
+    let there = file.try_exists().map_err(|cause| OpenError::Directory { dir: dir.to_owned(), cause })?;
+    if !there {
         return Err(OpenError::Missing { dir: dir.to_owned() });
     }
     let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };

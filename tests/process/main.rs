@@ -3,4 +3,14 @@
 #![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 
 mod agent;
+mod books;
+mod demo;
 mod kill;
+mod ledger;
+mod logs;
+mod metrics;
+mod refusals;
+mod starved;
+mod stop;
+mod support;
+mod tenants;

@@ -1,0 +1,56 @@
+//! A row deleted by hand opens the books, and everything that shows them says so.
+
+use crate::{
+    agent::Stage,
+    support::{PATIENCE, file_sink, get, pending, series},
+};
+
+#[test]
+fn a_delivery_deleted_by_hand_opens_the_books_everywhere() {
+    let stage = Stage::new(&["--profile", "demo", "--publish-for", "1s"]);
+    // the folder of this sink is missing, so that something stays pending
+    stage.configure("", &file_sink(&stage, "stuck", "missing/stuck.jsonl"));
+    let mut agent = stage.agent();
+    stage.wait(PATIENCE, "something pending", || pending(&stage).get("stuck").is_some_and(|it| it.0 > 100));
+    assert_eq!(agent.terminate(), Some(0));
+    let closed = stage.command(&["status"]).output().unwrap();
+    let text = String::from_utf8(closed.stdout).unwrap();
+    assert_eq!(closed.status.code(), Some(0), "{text}");
+    assert!(text.ends_with("the books close\n"), "{text}");
+
+    let ledger = rusqlite::Connection::open(stage.path("state").join("ledger.sqlite")).unwrap();
+    let (content, records): (i64, i64) = ledger
+        .query_row(
+            "SELECT d.content, c.records FROM delivery d JOIN content c ON c.id = d.content
+             WHERE d.ready = 1 AND d.progress = 0 AND c.records > 0 LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    assert_eq!(ledger.execute("DELETE FROM delivery WHERE content = ?", [content]).unwrap(), 1);
+    drop(ledger);
+
+    let open = stage.command(&["status"]).output().unwrap();
+    let text = String::from_utf8(open.stdout).unwrap();
+    assert_eq!(open.status.code(), Some(1), "{text}");
+    let json = stage.command(&["status", "--json"]).output().unwrap();
+    assert_eq!(json.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let stream = json["streams"].as_array().unwrap().iter().find(|it| it["read"].as_i64() > Some(0)).unwrap();
+    let account = &stream["sinks"][0];
+    let (owed, pending) = (account["owed"].as_i64().unwrap(), account["pending"].as_i64().unwrap());
+    assert_eq!(owed - pending, records, "what is missing is what was deleted");
+    let identity = format!(
+        "the books of {} for sink stuck are open: owed {owed} is not delivered 0 + filtered 0 + skipped copies 0 + quarantined 0 + lost 0 + pending {pending}",
+        stream["name"].as_str().unwrap()
+    );
+    assert_eq!((&json["closed"], &json["open"]), (&false.into(), &serde_json::json!([identity])));
+    let last = text.lines().last().unwrap();
+    assert_eq!(last, format!("{identity}; stop the agent, keep a copy of state_dir and ask for help"));
+
+    let mut agent = stage.agent();
+    stage.wait(PATIENCE, "metrics that name the defect", || {
+        get(&stage, "/metrics").is_some_and(|(_, text)| series(&text, "auditferry_books_open") == Some(1.0))
+    });
+    assert_eq!(agent.terminate(), Some(0));
+}
