@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use auditferry::{
     activity::Activity,
-    agent::{self, AgentError, Setup, SinkSetup, SourceSetup, millis},
+    agent::{self, AgentError, Setup, SinkSetup, SourceSetup},
     codec::{self, CodecOptions},
     config::{Filter, Select},
     ledger::{Ledger, Memory, Millis},
@@ -25,7 +25,7 @@ use bytes::Bytes;
 use crate::{
     keeper::Keeper,
     sinks::{Destination, Shaky},
-    world::{VirtualClock, world},
+    world::{Origins, VirtualClock, world},
 };
 
 /// A sink of the scenario.
@@ -63,6 +63,8 @@ pub struct Stage {
     pub poll: Duration,
     pub body_budget: u64,
     pub activity: Activity,
+    /// Every origin that got a bearer token.
+    pub told: Origins,
     lives: u64,
 }
 
@@ -105,6 +107,7 @@ impl Stage {
             poll: Duration::from_secs(300),
             body_budget: 1 << 30,
             activity: Activity::default(),
+            told: Origins::default(),
             lives: 0,
         }
     }
@@ -117,6 +120,16 @@ impl Stage {
     /// The ledger as a person would read it, past all gates.
     pub fn ledger(&self) -> Ledger {
         Ledger::in_memory(&self.memory, Gate::default())
+    }
+
+    /// The destination of a fake sink, before it was ever used too.
+    pub fn destination(&mut self, sink: &'static str) -> Destination {
+        self.destinations.entry(sink).or_default().clone()
+    }
+
+    /// Changes the running service.
+    pub fn service(&self, change: impl FnOnce(&mut Profile)) {
+        change(self.simulator.lock().unwrap().profile_mut());
     }
 
     /// What a fake sink has taken, in order.
@@ -141,7 +154,7 @@ impl Stage {
         let result = runtime.block_on(async {
             self.clock.begin();
             let service = InProcess::new(Arc::clone(&self.simulator), Arc::clone(&self.clock) as _);
-            let world = world(service, &self.clock, keeper, self.lives);
+            let world = world(service, &self.clock, keeper, self.lives, &self.told);
             let setup = self.setup(&world, keeper, sinks);
             let stop = self.wait(limit, done);
             let result = tokio::select! {
@@ -225,10 +238,4 @@ impl Stage {
             tenants: None,
         }
     }
-}
-
-/// Now, in a world.
-#[allow(dead_code, reason = "for stories that look at the time")]
-pub fn now(world: &World) -> Millis {
-    millis(world)
 }
