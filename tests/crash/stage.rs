@@ -61,6 +61,8 @@ pub struct Stage {
     pub destinations: BTreeMap<&'static str, Destination>,
     pub start: Duration,
     pub poll: Duration,
+    /// How often `done` is asked.
+    pub look: Duration,
     pub body_budget: u64,
     pub activity: Activity,
     /// Every origin that got a bearer token.
@@ -105,6 +107,7 @@ impl Stage {
             destinations: BTreeMap::new(),
             start: Duration::from_secs(3 * 3600),
             poll: Duration::from_secs(300),
+            look: Duration::from_secs(60),
             body_budget: 1 << 30,
             activity: Activity::default(),
             told: Origins::default(),
@@ -127,6 +130,11 @@ impl Stage {
         self.destinations.entry(sink).or_default().clone()
     }
 
+    /// Time goes by while no agent runs.
+    pub fn pass(&self, time: Duration) {
+        self.clock.pass(time);
+    }
+
     /// Changes the running service.
     pub fn service(&self, change: impl FnOnce(&mut Profile)) {
         change(self.simulator.lock().unwrap().profile_mut());
@@ -137,7 +145,7 @@ impl Stage {
         self.destinations.get(sink).map(Destination::taken).unwrap_or_default()
     }
 
-    /// Runs an agent until `done` says so (asked after every virtual minute), for `limit` at most, or until it dies.
+    /// Runs an agent until `done` says so (asked every `look`, a virtual minute if nobody changed it), for `limit` at most, or until it dies.
     pub fn live(
         &mut self,
         keeper: &Arc<Keeper>,
@@ -179,7 +187,7 @@ impl Stage {
             let end = self.now() + limit.as_millis() as Millis;
             while self.now() < end && !done(self) {
                 #[expect(clippy::disallowed_methods, reason = "the driver's own time")]
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                tokio::time::sleep(self.look).await;
             }
         }
     }

@@ -35,6 +35,11 @@ impl VirtualClock {
         *self.begun.lock().unwrap() = Some(tokio::time::Instant::now());
     }
 
+    /// Time goes by between two lives.
+    pub fn pass(&self, time: Duration) {
+        self.base.fetch_add(time.as_millis() as i64, Ordering::Relaxed);
+    }
+
     /// The runtime ends; the next one begins `pause` later.
     pub fn end(&self, pause: Duration) {
         let now = self.now().as_millisecond();

@@ -92,3 +92,42 @@ fn a_subscription_that_somebody_disabled_is_a_suspected_gap_and_an_event_at_ever
     assert!(published(&stage).iter().any(|content| content.created > off + few));
     checks::at_the_end(&stage, &sinks, 0).unwrap();
 }
+
+#[test]
+fn an_agent_that_was_down_for_8_days_says_what_is_lost_and_goes_on_with_what_is_there() {
+    let mut profile = calm(2 * HOUR, 12 * HOUR);
+    profile.tenants[0].subscribed = vec!["Audit.General".into()];
+    profile.tenants[0].end = Some(after(&profile, 10 * DAY));
+    let mut stage = Stage::new(profile);
+    stage.start = 12 * HOUR;
+    stage.poll = HOUR / 2;
+    let sinks = [SinkPlan::fake("siem"), SinkPlan::fake("lake")];
+    live(&mut stage, &sinks, DAY, |_| {});
+    let stopped = stage.now();
+    stage.pass(8 * DAY);
+    let back = stage.now();
+    live(&mut stage, &sinks, 12 * HOUR, |_| {});
+    let found = gaps(&stage);
+    let gap = found.iter().find(|gap| gap.reason == "not listed within 7 days").expect("a gap for the window");
+    let poll = stage.poll.as_millis() as Millis;
+    assert!((stopped - 2 * poll..=stopped).contains(&gap.from), "{gap:?}");
+    let reach = back - 7 * DAY.as_millis() as Millis;
+    assert!((reach..reach + poll).contains(&gap.to), "{gap:?}");
+    // at the edge contents are still listed that can't be fetched any more: these are lost one by one
+    let contents = published(&stage);
+    let due = contents.iter().filter(|it| it.expires > back + 600_000 && it.created < stage.now() - 2 * poll);
+    let since = stage.profile.start.as_millisecond() - 12 * HOUR.as_millis() as Millis;
+    let due: Vec<_> = due.filter(|it| it.created >= since).collect();
+    assert!(due.len() > 80, "{}", due.len());
+    for sink in ["siem", "lake"] {
+        assert_eq!(missing(&stage, sink, due.iter().copied()), Vec::<String>::new());
+        assert!(!stage.destinations[sink].of_operation("AuditGapOpened").is_empty());
+        arrived_once(&stage, sink);
+    }
+    let none_of = missing(&stage, "siem", contents.iter().filter(|it| it.created >= since));
+    for lost in none_of {
+        let content = contents.iter().find(|content| content.content_id == lost).unwrap();
+        let known = found.iter().any(|gap| (gap.from..gap.to).contains(&content.created));
+        assert!(known || content.created >= stage.now() - 2 * poll, "{lost} is in no gap");
+    }
+}
