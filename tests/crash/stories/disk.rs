@@ -60,6 +60,8 @@ fn while_the_disk_is_full_the_agent_says_so_and_goes_on_by_itself_when_there_is_
             state.set(2);
         } else if state.get() == 1 {
             said.borrow_mut().push(stage.activity.ledger_state());
+            // a loop that turns and has nothing to write knows nothing of the disk
+            stage.activity.hints.sweep.notify_one();
         } else if now > room + 5 * 60_000 || now < full {
             assert_eq!(stage.activity.ledger_state(), None);
         }
