@@ -51,6 +51,10 @@ pub struct SimulateArgs {
     /// Publish nothing more after this time, such as 30s
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub publish_for: Option<Duration>,
+    /// Something that goes wrong, may be repeated: audit-off, no-roles, secret-expired, throttled and outage (in the second
+    /// minute), late (every fifth content by 90 s), disabled (after a minute), large-blob (about 200 MB), panic, short-tokens
+    #[arg(long, value_name = "NAME")]
+    pub fault: Vec<String>,
     /// At the end, write the counts to this file as one JSON line
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -77,6 +81,10 @@ fn parse_time(text: &str) -> Result<Duration, String> {
 /// Runs until SIGINT or SIGTERM, then prints what was fetched never, once, repeatedly. Exit codes: 0 stopped as asked, 2 a
 /// wrong argument or file, 1 the address can't be had or the report can't be written.
 pub async fn run(args: SimulateArgs, world: World) -> ExitCode {
+    run_until(args, world, stop_signal()).await
+}
+
+async fn run_until(args: SimulateArgs, world: World, stop: impl Future<Output = ()> + Send + 'static) -> ExitCode {
     let start = world.clock.now();
     let mut profile = match profile(&args, start) {
         Ok(profile) => profile,
@@ -101,7 +109,7 @@ pub async fn run(args: SimulateArgs, world: World) -> ExitCode {
     let simulator = Arc::new(Mutex::new(Simulator::new(profile)));
     let (told, mut ending) = tokio::sync::watch::channel(false);
     let stopped = async move {
-        stop_signal().await;
+        stop.await;
         let _ = told.send(true);
     };
     let clock = Arc::clone(&world.clock);
@@ -168,6 +176,11 @@ fn profile(args: &SimulateArgs, start: Timestamp) -> Result<Profile, String> {
         }
         model.records_per_content = model.records_per_content.clamp(1, 100);
         model.serve(records);
+    }
+    for name in &args.fault {
+        if !model.switch_on(name, start) {
+            return Err(format!("there is no fault {name:?}; choose one of {}", TenantProfile::FAULTS.join(", ")));
+        }
     }
     profile.tenants = (0..args.tenants)
         .map(|number| {
@@ -236,20 +249,17 @@ fn report(path: &Path, simulator: &Simulator, now: Timestamp, ids: bool) -> io::
     out.flush()
 }
 
-/// Resolves at SIGINT or SIGTERM. Where a handler can't be set, that signal ends the process as it always does.
-async fn stop_signal() {
+/// Resolves at SIGINT or SIGTERM; both are caught from the call on, so that none that comes early is missed. Where a handler
+/// can't be set, that signal ends the process as it always does.
+fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
     use tokio::signal::unix::{SignalKind, signal};
-    let wait = |kind: SignalKind| async move {
-        match signal(kind) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+    let mut caught = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+    async move {
+        let waits = caught.iter_mut().flatten().map(|it| Box::pin(it.recv())).collect::<Vec<_>>();
+        if waits.is_empty() {
+            return std::future::pending().await;
         }
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
+        futures_util::future::select_all(waits).await;
     }
 }
 

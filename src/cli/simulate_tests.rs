@@ -43,6 +43,11 @@ fn the_printed_block_is_toml_with_all_that_a_source_needs() {
 fn mistakes_name_what_to_do() {
     for (line, words) in [
         (vec!["--profile", "loud"], "there is no profile \"loud\"; choose one of quiet, demo, busy, hostile"),
+        (
+            vec!["--fault", "gremlins"],
+            "there is no fault \"gremlins\"; choose one of audit-off, no-roles, secret-expired, throttled, outage, late, \
+             disabled, large-blob, panic, short-tokens",
+        ),
         (vec!["--rate", "-3"], "--rate -3 is not a number of records a second between 0 and 100000"),
     ] {
         let line: Vec<String> = line.iter().map(|it| it.to_string()).collect();
@@ -75,4 +80,58 @@ fn the_report_is_one_json_line_and_lists_every_owed_record_once() {
     let owed: BTreeSet<String> = simulator.owed(Timestamp::MIN, now).map(|it| it.mark).collect();
     assert_eq!(owed.into_iter().collect::<Vec<_>>(), listed);
     assert!(all > 1_000, "{all}");
+}
+
+#[test]
+fn every_fault_has_a_switch_that_changes_something() {
+    for name in TenantProfile::FAULTS {
+        let plain = format!("{:?}", profile(&args(&[]), START).unwrap());
+        let switched = format!("{:?}", profile(&args(&["--fault", name]), START).unwrap());
+        assert_ne!(plain, switched, "{name}");
+    }
+}
+
+struct Nobody;
+
+impl crate::world::HttpFactory for Nobody {
+    fn client(&self, _: &crate::world::Transport) -> Result<Arc<dyn crate::world::Http>, crate::world::HttpError> {
+        Err(crate::world::HttpError::Dead)
+    }
+}
+
+impl crate::world::Random for Nobody {
+    fn next(&self) -> u64 {
+        4
+    }
+}
+
+fn world() -> World {
+    World {
+        http: Arc::new(Nobody),
+        clock: Arc::new(crate::world::SystemClock),
+        random: Arc::new(Nobody),
+        gate: crate::world::Gate::default(),
+    }
+}
+
+#[tokio::test]
+async fn exit_codes_tell_a_wrong_argument_from_a_taken_address() {
+    let code = async |line: &[&str]| format!("{:?}", run_until(args(line), world(), std::future::ready(())).await);
+    let (done, wrong, failed) = (ExitCode::SUCCESS, ExitCode::from(2), ExitCode::from(1));
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let report = report.to_str().unwrap();
+    assert_eq!(code(&["--listen", "127.0.0.1:0", "--report", report]).await, format!("{done:?}"));
+    let line = std::fs::read_to_string(report).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["once"], &line["leaked_tokens"]), (&0.into(), &0.into()));
+    assert_eq!(code(&["--profile", "loud"]).await, format!("{wrong:?}"));
+    assert_eq!(code(&["--records", report, "--listen", "127.0.0.1:0"]).await, format!("{done:?}"));
+    assert_eq!(code(&["--records", "/nowhere/at/all.json"]).await, format!("{wrong:?}"));
+    let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    assert_eq!(code(&["--listen", &taken]).await, format!("{failed:?}"));
+    let unwritable = folder.path().join("no/such/folder/report.json");
+    let line = ["--listen", "127.0.0.1:0", "--report", unwritable.to_str().unwrap()];
+    assert_eq!(code(&line).await, format!("{failed:?}"));
 }

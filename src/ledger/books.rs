@@ -288,7 +288,9 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
         sinks: sinks(connection, true)?,
         stored_bytes: count("SELECT value FROM meta WHERE key = 'stored_bytes'")?,
         unfetched: count("SELECT count(*) FROM content WHERE state = 0")?,
-        next_expiry: connection.query_row("SELECT min(expires) FROM content WHERE state = 0", [], |row| row.get(0))?,
+        next_expiry: connection
+            .prepare_cached("SELECT min(expires) FROM content WHERE state = 0")?
+            .query_row([], |row| row.get(0))?,
         seen: count("SELECT count(*) FROM seen")?,
         contents: count("SELECT count(*) FROM content")?,
         open_gaps: count("SELECT count(*) FROM gap WHERE closed_at IS NULL")?,

@@ -114,7 +114,9 @@ impl Ledger {
     /// When the next failed content may be tried again.
     pub async fn next_retry(&self) -> Result<Option<Millis>, LedgerError> {
         self.read(|connection| {
-            Ok(connection.query_row("SELECT min(retry_at) FROM content WHERE state = 0", [], |row| row.get(0))?)
+            Ok(connection
+                .prepare_cached("SELECT min(retry_at) FROM content WHERE state = 0")?
+                .query_row([], |row| row.get(0))?)
         })
         .await
     }
@@ -187,8 +189,8 @@ impl Ledger {
     /// What the mutant does that gives up: the content is done, and nobody learns of it.
     pub(crate) async fn give_up(&self, content: i64) -> Result<(), LedgerError> {
         self.write("give up", move |connection| {
-            connection.execute("DELETE FROM delivery WHERE content = ?", [content])?;
-            connection.execute("UPDATE content SET state = 3 WHERE id = ?", [content])?;
+            connection.prepare_cached("DELETE FROM delivery WHERE content = ?")?.execute([content])?;
+            connection.prepare_cached("UPDATE content SET state = 3 WHERE id = ?")?.execute([content])?;
             Ok(())
         })
         .await

@@ -140,9 +140,7 @@ impl Ledger {
     /// Closes gaps that are over, and says which of them every sink must hear about now.
     pub async fn gap_news(&self, now: Millis) -> Result<Vec<GapNews>, LedgerError> {
         self.write("gap news", move |connection| {
-            connection.execute(
-                "UPDATE gap SET closed_at = ?1 WHERE announced_closed = 0 AND closed_at IS NULL AND changed_at <= ?1 - ?2",
-                params![now, QUIET],
+            connection.prepare_cached("UPDATE gap SET closed_at = ?1 WHERE announced_closed = 0 AND closed_at IS NULL AND changed_at <= ?1 - ?2")?.execute(params![now, QUIET],
             )?;
             let mut statement = connection.prepare_cached(&format!(
                 "{GAP} WHERE g.announced_closed = 0 AND (g.announced_at IS NULL OR g.closed_at IS NOT NULL

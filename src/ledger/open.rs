@@ -13,6 +13,8 @@ use thiserror::Error;
 
 /// The newest schema that this build knows, kept in SQLite's `user_version`.
 pub const SCHEMA: i64 = 1;
+/// More than there are different statements in `ledger/`: each is compiled once per connection.
+pub(super) const STATEMENTS: usize = 128;
 const FILE: &str = "ledger.sqlite";
 
 /// Why the ledger can't be opened. Exit code 3.
@@ -147,6 +149,7 @@ fn prepare(connection: &Connection) -> Result<(), String> {
         ("wal_autocheckpoint", "1000", "1000"),
     ];
     connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(|error| error.to_string())?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     for (name, value, expected) in wanted {
         let set = || -> rusqlite::Result<String> {
             connection.pragma_update(None, name, value)?;
@@ -179,6 +182,7 @@ pub(super) fn reader(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "cache_size", "-4096")?;
     Ok(connection)
 }

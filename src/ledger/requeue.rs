@@ -84,10 +84,9 @@ pub(super) fn owe_newcomers(
             .prepare_cached("INSERT INTO account (stream, sink, since) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING")?
             .execute([own, *sink])?;
     }
-    let (content_id, generation): (String, i64) =
-        connection.query_row("SELECT content_id, generation FROM content WHERE id = ?", [content], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let (content_id, generation): (String, i64) = connection
+        .prepare_cached("SELECT content_id, generation FROM content WHERE id = ?")?
+        .query_row([content], |row| Ok((row.get(0)?, row.get(1)?)))?;
     store(connection, own, &format!("{content_id}+{generation}@{stream}"), builder, &finished, now)
 }
 
@@ -104,35 +103,32 @@ fn store(
     let Some((body, records)) = builder.take().map_err(full)? else { return Ok(()) };
     let bytes = body.len() as i64;
     let state = if sinks.is_empty() { 3 } else { 2 };
-    connection.execute(
-        "INSERT INTO content (stream, content_id, uri, created, expires, admitted, fetched, state, records, bytes)
+    connection
+        .prepare_cached(
+            "INSERT INTO content (stream, content_id, uri, created, expires, admitted, fetched, state, records, bytes)
          VALUES (?1, ?2, '', ?3, ?4, ?3, ?3, ?5, ?6, 0)",
-        params![stream, name, now, NEVER, state, records],
-    )?;
+        )?
+        .execute(params![stream, name, now, NEVER, state, records])?;
     let content = connection.last_insert_rowid();
-    connection.execute(
-        "UPDATE stream SET read = read + ?2, accepted = accepted + ?2 WHERE id = ?1",
-        params![stream, records],
-    )?;
+    connection
+        .prepare_cached("UPDATE stream SET read = read + ?2, accepted = accepted + ?2 WHERE id = ?1")?
+        .execute(params![stream, records])?;
     if sinks.is_empty() {
         return Ok(());
     }
-    connection.execute(
-        "INSERT INTO chunk (content, seq, first, records, body) VALUES (?1, 0, 0, ?2, ?3)",
-        params![content, records, body],
-    )?;
-    connection.execute("UPDATE content SET bytes = ?2 WHERE id = ?1", params![content, bytes])?;
+    connection
+        .prepare_cached("INSERT INTO chunk (content, seq, first, records, body) VALUES (?1, 0, 0, ?2, ?3)")?
+        .execute(params![content, records, body])?;
+    connection.prepare_cached("UPDATE content SET bytes = ?2 WHERE id = ?1")?.execute(params![content, bytes])?;
     contents::add_stored(connection, bytes)?;
     for sink in sinks {
-        connection.execute(
-            "INSERT INTO delivery (sink, content, stream, created, ready) VALUES (?1, ?2, ?3, ?4, 1)",
-            params![sink, content, stream, now],
-        )?;
-        connection.execute(
-            "UPDATE account SET owed = owed + ?3 WHERE stream = ?1 AND sink = ?2",
-            params![stream, sink, records],
-        )?;
-        connection.execute("UPDATE sink SET ahead = ahead + ?2 WHERE id = ?1", params![sink, bytes])?;
+        connection
+            .prepare_cached("INSERT INTO delivery (sink, content, stream, created, ready) VALUES (?1, ?2, ?3, ?4, 1)")?
+            .execute(params![sink, content, stream, now])?;
+        connection
+            .prepare_cached("UPDATE account SET owed = owed + ?3 WHERE stream = ?1 AND sink = ?2")?
+            .execute(params![stream, sink, records])?;
+        connection.prepare_cached("UPDATE sink SET ahead = ahead + ?2 WHERE id = ?1")?.execute(params![sink, bytes])?;
     }
     Ok(())
 }

@@ -129,16 +129,15 @@ impl Ledger {
     /// Notes that the subscription is enabled now; when it had been found disabled, the suspected gap is closed.
     pub async fn subscription_enabled(&self, stream: i64, was_off: bool, now: Millis) -> Result<(), LedgerError> {
         self.write("subscription", move |connection| {
-            let (enabled, listed): (bool, Option<Millis>) =
-                connection.query_row("SELECT enabled, listed FROM stream WHERE id = ?", [stream], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?;
+            let (enabled, listed): (bool, Option<Millis>) = connection
+                .prepare_cached("SELECT enabled, listed FROM stream WHERE id = ?")?
+                .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
             if was_off && enabled {
                 // what was published meanwhile can't be had: a stopped subscription is not filled up afterwards
                 let from = listed.unwrap_or(now);
                 gaps::record(connection, &gaps::Found::window(stream, from, now, "subscription disabled", true), now)?;
             }
-            connection.execute("UPDATE stream SET enabled = 1 WHERE id = ?", [stream])?;
+            connection.prepare_cached("UPDATE stream SET enabled = 1 WHERE id = ?")?.execute([stream])?;
             Ok(())
         })
         .await
@@ -148,7 +147,9 @@ impl Ledger {
     pub async fn unlisted(&self, stream: i64, from: Millis, to: Millis, now: Millis) -> Result<(), LedgerError> {
         self.write("unlisted", move |connection| {
             gaps::record(connection, &gaps::Found::window(stream, from, to, "not listed within 7 days", false), now)?;
-            connection.execute("UPDATE stream SET cursor = max(cursor, ?2) WHERE id = ?1", params![stream, to])?;
+            connection
+                .prepare_cached("UPDATE stream SET cursor = max(cursor, ?2) WHERE id = ?1")?
+                .execute(params![stream, to])?;
             Ok(())
         })
         .await
@@ -156,28 +157,31 @@ impl Ledger {
 }
 
 fn register_sinks(connection: &Connection, sinks: &[SinkSpec], now: Millis) -> Result<Vec<i64>, LedgerError> {
-    connection.execute("UPDATE sink SET configured = 0", [])?;
+    connection.prepare_cached("UPDATE sink SET configured = 0")?.execute([])?;
     let mut new = Vec::new();
     for sink in sinks {
-        let inserted = connection.execute(
-            "INSERT INTO sink (name, first_start, configured) VALUES (?1, ?2, 1) ON CONFLICT (name) DO NOTHING",
-            params![sink.name, now],
-        )?;
+        let inserted = connection
+            .prepare_cached(
+                "INSERT INTO sink (name, first_start, configured) VALUES (?1, ?2, 1) ON CONFLICT (name) DO NOTHING",
+            )?
+            .execute(params![sink.name, now])?;
         if inserted == 1 {
             new.push(connection.last_insert_rowid());
         } else {
-            connection.execute("UPDATE sink SET configured = 1 WHERE name = ?", [&sink.name])?;
+            connection.prepare_cached("UPDATE sink SET configured = 1 WHERE name = ?")?.execute([&sink.name])?;
         }
     }
     Ok(new)
 }
 
 fn register_stream(connection: &Connection, spec: &StreamSpec) -> Result<(), LedgerError> {
-    connection.execute("INSERT INTO tenant (guid) VALUES (?) ON CONFLICT DO NOTHING", [&spec.tenant])?;
-    let tenant: i64 = connection.query_row("SELECT id FROM tenant WHERE guid = ?", [&spec.tenant], |row| row.get(0))?;
-    connection.execute(
-        "INSERT INTO stream (tenant, origin, content_type, since, cursor) VALUES (?1, 'listed', ?2, ?3, ?3) ON CONFLICT DO NOTHING",
-        params![tenant, spec.content_type, spec.since],
+    connection
+        .prepare_cached("INSERT INTO tenant (guid) VALUES (?) ON CONFLICT DO NOTHING")?
+        .execute([&spec.tenant])?;
+    let tenant: i64 = connection
+        .prepare_cached("SELECT id FROM tenant WHERE guid = ?")?
+        .query_row([&spec.tenant], |row| row.get(0))?;
+    connection.prepare_cached("INSERT INTO stream (tenant, origin, content_type, since, cursor) VALUES (?1, 'listed', ?2, ?3, ?3) ON CONFLICT DO NOTHING")?.execute(params![tenant, spec.content_type, spec.since],
     )?;
     Ok(())
 }
@@ -189,15 +193,11 @@ pub(super) fn own_stream(
     origin: &str,
     now: Millis,
 ) -> Result<i64, LedgerError> {
-    connection.execute(
-        "INSERT INTO stream (tenant, origin, content_type, since, cursor) VALUES (?1, ?2, ?2, ?3, ?3) ON CONFLICT DO NOTHING",
-        params![tenant, origin, now],
+    connection.prepare_cached("INSERT INTO stream (tenant, origin, content_type, since, cursor) VALUES (?1, ?2, ?2, ?3, ?3) ON CONFLICT DO NOTHING")?.execute(params![tenant, origin, now],
     )?;
-    Ok(connection.query_row(
-        "SELECT id FROM stream WHERE ifnull(tenant, 0) = ifnull(?1, 0) AND origin = ?2",
-        params![tenant, origin],
-        |row| row.get(0),
-    )?)
+    Ok(connection
+        .prepare_cached("SELECT id FROM stream WHERE ifnull(tenant, 0) = ifnull(?1, 0) AND origin = ?2")?
+        .query_row(params![tenant, origin], |row| row.get(0))?)
 }
 
 /// Opens the account of every configured sink on every stream that it takes and has none on.
@@ -207,14 +207,16 @@ fn open_accounts(
     new_sinks: &[i64],
     now: Millis,
 ) -> Result<(), LedgerError> {
-    let mut streams = connection.prepare(
+    let mut streams = connection.prepare_cached(
         "SELECT s.id, t.guid, s.since, EXISTS (SELECT 1 FROM account a WHERE a.stream = s.id) FROM stream s LEFT JOIN tenant t ON t.id = s.tenant ORDER BY s.id",
     )?;
     let streams: Vec<(i64, Option<String>, Millis, bool)> = streams
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for spec in sinks {
-        let sink: i64 = connection.query_row("SELECT id FROM sink WHERE name = ?", [&spec.name], |row| row.get(0))?;
+        let sink: i64 = connection
+            .prepare_cached("SELECT id FROM sink WHERE name = ?")?
+            .query_row([&spec.name], |row| row.get(0))?;
         for (stream, tenant, stream_since, known) in &streams {
             let taken = match (&spec.tenants, tenant) {
                 (Some(tenants), Some(tenant)) => tenants.contains(tenant),
@@ -229,10 +231,9 @@ fn open_accounts(
                 _ if !known => *stream_since,
                 _ => now,
             };
-            let opened = connection.execute(
-                "INSERT INTO account (stream, sink, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                params![stream, sink, since],
-            )?;
+            let opened = connection
+                .prepare_cached("INSERT INTO account (stream, sink, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+                .execute(params![stream, sink, since])?;
             if opened == 1 && *known {
                 owe_the_past(connection, *stream, sink, since, now)?;
             }
@@ -249,35 +250,31 @@ fn owe_the_past(
     since: Millis,
     now: Millis,
 ) -> Result<(), LedgerError> {
-    connection.execute(
-        "UPDATE content SET state = 0, generation = generation + 1, retry_at = 0, entered = 0
+    connection
+        .prepare_cached(
+            "UPDATE content SET state = 0, generation = generation + 1, retry_at = 0, entered = 0
          WHERE stream = ?1 AND created >= ?2 AND state = 3 AND expires > ?3
            AND (SELECT origin FROM stream WHERE id = ?1) = 'listed' AND ifnull(records, 1) > 0",
-        params![stream, since, now],
-    )?;
-    connection.execute(
-        "INSERT INTO delivery (sink, content, stream, created, ready)
+        )?
+        .execute(params![stream, since, now])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO delivery (sink, content, stream, created, ready)
          SELECT ?2, id, stream, created, state = 2 FROM content WHERE stream = ?1 AND created >= ?3 AND state < 3",
-        params![stream, sink, since],
+        )?
+        .execute(params![stream, sink, since])?;
+    connection.prepare_cached("UPDATE account SET owed = owed + (SELECT ifnull(sum(c.records), 0) FROM delivery d JOIN content c ON c.id = d.content
+           WHERE d.sink = ?2 AND d.stream = ?1) WHERE stream = ?1 AND sink = ?2")?.execute(params![stream, sink],
     )?;
-    connection.execute(
-        "UPDATE account SET owed = owed + (SELECT ifnull(sum(c.records), 0) FROM delivery d JOIN content c ON c.id = d.content
-           WHERE d.sink = ?2 AND d.stream = ?1) WHERE stream = ?1 AND sink = ?2",
-        params![stream, sink],
-    )?;
-    connection.execute(
-        "UPDATE sink SET ahead = ahead + (SELECT ifnull(sum(c.bytes), 0) FROM delivery d JOIN content c ON c.id = d.content
-           WHERE d.sink = ?2 AND d.stream = ?1 AND d.ready = 1) WHERE id = ?2",
-        params![stream, sink],
+    connection.prepare_cached("UPDATE sink SET ahead = ahead + (SELECT ifnull(sum(c.bytes), 0) FROM delivery d JOIN content c ON c.id = d.content
+           WHERE d.sink = ?2 AND d.stream = ?1 AND d.ready = 1) WHERE id = ?2")?.execute(params![stream, sink],
     )?;
     Ok(())
 }
 
 fn stream_row(connection: &Connection, tenant: &str, content_type: &str) -> Result<StreamRow, LedgerError> {
-    Ok(connection.query_row(
-        "SELECT s.id, s.cursor, ifnull((SELECT min(since) FROM account WHERE stream = s.id), s.since), s.listed, s.listed_past, s.enabled
-         FROM stream s JOIN tenant t ON t.id = s.tenant WHERE t.guid = ?1 AND s.content_type = ?2 AND s.origin = 'listed'",
-        params![tenant, content_type],
+    Ok(connection.prepare_cached("SELECT s.id, s.cursor, ifnull((SELECT min(since) FROM account WHERE stream = s.id), s.since), s.listed, s.listed_past, s.enabled
+         FROM stream s JOIN tenant t ON t.id = s.tenant WHERE t.guid = ?1 AND s.content_type = ?2 AND s.origin = 'listed'")?.query_row(params![tenant, content_type],
         |row| {
             Ok(StreamRow {
                 id: row.get(0)?,

@@ -28,10 +28,7 @@ pub(super) enum Engine {
 impl Engine {
     pub(super) fn thread(connection: Connection, path: &Path) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Work>();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the writer thread is part of the ledger, not a loop of the agent"
-        )]
+        // tidy: the writer thread is part of the ledger, not a loop of the agent
         let spawn = std::thread::Builder::new().name("ledger".into()).spawn(move || run(connection, &queue));
         spawn?;
         Ok(Engine::Thread { jobs, readers: Mutex::new(Vec::new()), path: path.to_owned() })

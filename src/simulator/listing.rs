@@ -81,7 +81,8 @@ impl Simulator {
         self.tenants[tenant].pages += 1;
         let mut answer = Answer::json(200, &Value::Array(rows));
         if let Some(next) = next {
-            self.lead_on(&stream, page, next, last, now, &mut answer);
+            let times = [("starttime", page.start), ("endtime", page.end)].map(|(name, at)| echo(query.get(name), at));
+            self.lead_on(&stream, page, (next, last), times, now, &mut answer);
         }
         answer
     }
@@ -120,7 +121,15 @@ impl Simulator {
     }
 
     /// Says where the next page is, in this tenant's manner.
-    fn lead_on(&mut self, stream: &Stream<'_>, page: Page, next: u64, last: u64, now: i64, answer: &mut Answer) {
+    fn lead_on(
+        &mut self,
+        stream: &Stream<'_>,
+        page: Page,
+        (next, last): (u64, u64),
+        [start, end]: [String; 2],
+        now: i64,
+        answer: &mut Answer,
+    ) {
         let state = &mut self.tenants[stream.tenant];
         state.next_pages += 1;
         let (number, at) = (state.next_pages, timestamp(now));
@@ -145,14 +154,21 @@ impl Simulator {
             next
         };
         let token = if has(&Paging::BadToken) { "gone".to_owned() } else { page.token(from) };
-        let start = if has(&Paging::NoStart) { String::new() } else { format!("&startTime={}", zoneless(page.start)) };
+        let start = if has(&Paging::NoStart) { String::new() } else { format!("&startTime={start}") };
         let uri = format!(
-            "{host}/api/{version}/{}/activity/feed/subscriptions/content?contentType={}{start}&{end_name}={}&{next_name}={token}",
+            "{host}/api/{version}/{}/activity/feed/subscriptions/content?contentType={}{start}&{end_name}={end}&{next_name}={token}",
             stream.tenant().id,
-            stream.content_type,
-            zoneless(page.end)
+            stream.content_type
         );
         answer.header(if has(&Paging::HeaderUrl) { "nextpageurl" } else { "nextpageuri" }, &uri);
+    }
+}
+
+/// A bound as a next page repeats it: as it was asked for (API reference), else as it was worked out.
+fn echo(asked: Option<&str>, at: i64) -> String {
+    match asked {
+        Some(text) if text.bytes().all(|it| it.is_ascii_alphanumeric() || b":.-".contains(&it)) => text.to_owned(),
+        _ => zoneless(at),
     }
 }
 

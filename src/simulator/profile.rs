@@ -6,7 +6,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    faults::{AnswerFault, ContentFault, Faults, Odd, Operation, Paging, PagingFault, When, Wrong},
+    faults::{
+        AnswerFault, ContentFault, Disabled, Faults, Odd, Operation, Paging, PagingFault, TokenFault, TokenWrong, When,
+        Wrong,
+    },
     stamp::{DAY, HOUR},
 };
 
@@ -211,6 +214,47 @@ impl Profile {
             _ => return None,
         }
         Some(Profile { seed, start, tenants: vec![tenant], ..Profile::default() })
+    }
+}
+
+impl TenantProfile {
+    /// Names for `simulate --fault`.
+    pub const FAULTS: [&'static str; 10] = [
+        "audit-off",
+        "no-roles",
+        "secret-expired",
+        "throttled",
+        "outage",
+        "late",
+        "disabled",
+        "large-blob",
+        "panic",
+        "short-tokens",
+    ];
+
+    /// Switches a fault on by its name, from `start` on; false when there is no such fault.
+    pub fn switch_on(&mut self, name: &str, start: Timestamp) -> bool {
+        let after = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
+        let span = |from, until, wrong| AnswerFault { when: When::between(after(from), after(until)), on: None, wrong };
+        let content = |when, odd| ContentFault { when, odd };
+        match name {
+            "audit-off" => self.audit = false,
+            "no-roles" => self.roles.clear(),
+            "secret-expired" => {
+                self.faults.tokens.push(TokenFault { when: When::ALWAYS, wrong: TokenWrong::SecretExpired });
+            }
+            // the second minute of every run, so that before and after can be seen
+            "throttled" => self.faults.answers.push(span(60, 120, Wrong::Throttled { status: 403, retry_after: None })),
+            "outage" => self.faults.answers.push(span(60, 120, Wrong::Internal)),
+            "late" => self.faults.contents.push(content(When::every(5), Odd::Late(Duration::from_secs(90)))),
+            "disabled" => self.faults.disabled.push((after(60), Disabled::ByTenantAdmin)),
+            // about 200 MB at 950 bytes a record
+            "large-blob" => self.faults.contents.push(content(When::only(1), Odd::Records(215_000))),
+            "panic" => self.faults.contents.push(content(When::every(10), Odd::Panic)),
+            "short-tokens" => self.token_seconds = 330,
+            _ => return false,
+        }
+        true
     }
 }
 

@@ -32,7 +32,8 @@ pub struct RecordTruth {
     pub record_type: i64,
     /// What must become of it.
     pub fate: Fate,
-    /// A further appearance of a record that another content, or an earlier place of this one, has.
+    /// A further appearance of a record that another content, or an earlier place of this one, has. Where `id` is `None`
+    /// the agent can't know that, and may deliver it again.
     pub copy: bool,
 }
 

@@ -79,8 +79,9 @@ impl Simulator {
         slots.filter(move |_| readable).filter_map(move |slot| stream.record(slot)).map(|record| record.1)
     }
 
-    /// Marks of all records that every sink is owed of contents visible at `now`, created from `since` on, readable, not lost
-    /// and not expired when they appeared. Copies are left out where the record itself is among them.
+    /// All records that every sink is owed of contents visible at `now`, created from `since` on, readable, not lost and not
+    /// expired before they appeared: selected ones and unreadable ones. A record comes once for each place where it
+    /// stands; collect [`RecordTruth::mark`] into a set. Of a body that differs when fetched again, the first one counts.
     pub fn owed(&self, since: Timestamp, now: Timestamp) -> impl Iterator<Item = RecordTruth> + '_ {
         let since = since.as_millisecond();
         self.truth(now)

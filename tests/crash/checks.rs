@@ -233,6 +233,6 @@ pub fn column<T>(
 ) -> Result<Vec<T>, String> {
     stage
         .memory
-        .with(|connection| connection.prepare(query)?.query_map([], |row| read(row))?.collect())
+        .with(|connection| connection.prepare_cached(query)?.query_map([], |row| read(row))?.collect())
         .map_err(|error| format!("{error} in {query}"))
 }

@@ -33,13 +33,13 @@ fn profile() -> Profile {
     tenant.interval = 10 * MINUTE;
     tenant.records_per_content = 8;
     tenant.backfill = 180 * MINUTE;
-    tenant.end = Some(after(50));
+    tenant.end = Some(after(75));
     let answer = |when, on, wrong| AnswerFault { when, on: Some(on), wrong };
     let content = |every, odd| ContentFault { when: When::every(every), odd };
     tenant.faults = Faults {
         answers: vec![
             // long enough for a fetch to fail more than three times
-            answer(When::between(start, after(4)), Operation::Blob, Wrong::Internal),
+            answer(When::between(start, after(2)), Operation::Blob, Wrong::Internal),
             answer(When::every(5), Operation::Blob, Wrong::Cut(700)),
             answer(When::only(9), Operation::Blob, Wrong::Throttled { status: 403, retry_after: None }),
             answer(When::only(3), Operation::Contents, Wrong::Html),
@@ -99,7 +99,7 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
 
 /// Nothing more is to come: the schedule is over, everything late is visible, nothing is owed.
 fn settled(stage: &Stage) -> bool {
-    let over = stage.profile.start.as_millisecond() + 110 * 60_000;
+    let over = stage.profile.start.as_millisecond() + 130 * 60_000;
     stage.now() > over && owed(stage) == 0
 }
 

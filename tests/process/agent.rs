@@ -44,11 +44,20 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// What `status` says of one sink, over all streams.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SinkState {
+    pub pending: u64,
+    pub delivered: u64,
+    pub contents_owed: u64,
+}
+
 /// A simulated tenant and the folder in which everything happens.
 pub struct Stage {
     pub dir: tempfile::TempDir,
     pub simulator: Process,
     source: String,
+    started: Instant,
 }
 
 impl Stage {
@@ -65,7 +74,7 @@ impl Stage {
             .stderr(said)
             .spawn()
             .unwrap();
-        let mut stage = Stage { dir, simulator: Process(child), source: String::new() };
+        let mut stage = Stage { dir, simulator: Process(child), source: String::new(), started: Instant::now() };
         let deadline = Instant::now() + Duration::from_secs(10);
         // it prints the source to paste once it listens
         while !stage.source.contains("authority") {
@@ -74,6 +83,11 @@ impl Stage {
             stage.source = source_block(&stage.said("simulator.out"));
         }
         stage
+    }
+
+    /// Seconds since the simulator began to publish.
+    pub fn published_for(&self) -> u64 {
+        self.started.elapsed().as_secs()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -99,7 +113,7 @@ impl Stage {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(arguments).arg("--config").arg(self.path("auditferry.toml")).env(SECRET, secret(&self.source));
+        command.args(arguments).arg("--config").arg(self.path("auditferry.toml")).env(SECRET, "simulated-secret");
         command
     }
 
@@ -115,21 +129,22 @@ impl Stage {
         serde_json::from_slice(&output.stdout).ok()
     }
 
-    /// Records pending and contents owed, by sink.
-    pub fn pending(&self) -> BTreeMap<String, (u64, u64)> {
-        let mut pending: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let Some(status) = self.status() else { return pending };
+    /// How each sink stands, by name.
+    pub fn sinks(&self) -> BTreeMap<String, SinkState> {
+        let mut sinks: BTreeMap<String, SinkState> = BTreeMap::new();
+        let Some(status) = self.status() else { return sinks };
         for sink in status["sinks"].as_array().unwrap() {
-            let entry = pending.entry(sink["name"].as_str().unwrap().to_owned()).or_default();
-            entry.1 = sink["contents_owed"].as_u64().unwrap();
+            sinks.entry(sink["name"].as_str().unwrap().to_owned()).or_default().contents_owed =
+                sink["contents_owed"].as_u64().unwrap();
         }
         for stream in status["streams"].as_array().unwrap() {
             for account in stream["sinks"].as_array().unwrap() {
-                pending.entry(account["sink"].as_str().unwrap().to_owned()).or_default().0 +=
-                    account["pending"].as_u64().unwrap();
+                let sink = sinks.entry(account["sink"].as_str().unwrap().to_owned()).or_default();
+                sink.pending += account["pending"].as_u64().unwrap();
+                sink.delivered += account["delivered"].as_u64().unwrap();
             }
         }
-        pending
+        sinks
     }
 
     /// Waits until `done`, looking every 50 ms.
@@ -149,11 +164,10 @@ impl Stage {
 /// The `[[source]]` block among what the simulator printed.
 fn source_block(said: &str) -> String {
     let from = said.find("[[source]]").unwrap_or(said.len());
-    said[from..].lines().take_while(|line| !line.trim().is_empty()).map(|line| format!("{}\n", line.trim())).collect()
-}
-
-fn secret(_source: &str) -> String {
-    "simulated-secret".into()
+    // the test has a poll of its own
+    let lines =
+        said[from..].lines().take_while(|line| !line.trim().is_empty()).filter(|line| !line.starts_with("poll"));
+    lines.map(|line| format!("{}\n", line.trim())).collect()
 }
 
 /// The lines of a file, each of which must be whole JSON.

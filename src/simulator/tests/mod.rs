@@ -6,6 +6,7 @@ mod pairs;
 mod records;
 mod rules;
 mod schedule;
+mod survival;
 
 use std::time::Duration;
 
