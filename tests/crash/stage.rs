@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -182,13 +181,11 @@ impl Stage {
         }
     }
 
-    fn wait(&self, limit: Duration, done: impl Fn(&Stage) -> bool) -> impl Future<Output = ()> {
-        async move {
-            let end = self.now() + limit.as_millis() as Millis;
-            while self.now() < end && !done(self) {
-                #[expect(clippy::disallowed_methods, reason = "the driver's own time")]
-                tokio::time::sleep(self.look).await;
-            }
+    async fn wait(&self, limit: Duration, done: impl Fn(&Stage) -> bool) {
+        let end = self.now() + limit.as_millis() as Millis;
+        while self.now() < end && !done(self) {
+            #[expect(clippy::disallowed_methods, reason = "the driver's own time")]
+            tokio::time::sleep(self.look).await;
         }
     }
 
