@@ -60,7 +60,6 @@ impl Sweep {
         if due.gaps || due.expired {
             self.announce(now).await?;
         }
-        self.activity.ledger_error(None);
         Ok(())
     }
 

@@ -140,6 +140,11 @@ impl Gate {
         self.keeper.as_ref().is_none_or(|keeper| keeper.is_alive())
     }
 
+    /// True in the crash test, which has one thread: what would run on another runs in place, so that a run repeats exactly.
+    pub fn in_place(&self) -> bool {
+        cfg!(any(test, feature = "testing")) && self.keeper.is_some()
+    }
+
     /// True when this agent is the named mutant. Never in a build without feature `testing`.
     pub fn mutant(&self, name: &str) -> bool {
         cfg!(any(test, feature = "testing")) && self.keeper.as_ref().is_some_and(|keeper| keeper.mutant(name))

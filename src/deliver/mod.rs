@@ -250,7 +250,9 @@ impl Deliver {
 
     /// Drops a sink where a blocking drop holds up nobody.
     async fn discard(&self, sink: Option<Arc<dyn Sink>>) {
-        if let Some(sink) = sink {
+        if let Some(sink) = sink
+            && !self.world.gate.in_place()
+        {
             let _ = tokio::task::spawn_blocking(move || drop(sink)).await;
         }
     }

@@ -6,7 +6,7 @@ use auditferry::{
     event::identity,
     fetch::chunk,
     ledger::Millis,
-    simulator::{Fate, Simulator, schedule::Stream},
+    simulator::{ContentTruth, Fate, Profile, Simulator, schedule::Stream},
 };
 use auditferry_contract::EventId;
 use jiff::Timestamp;
@@ -18,8 +18,11 @@ use crate::{
 
 /// A content that the service has, and the ids of its selected records.
 pub struct Published {
+    /// Position in the profile.
+    pub tenant: usize,
     pub content_id: String,
     pub created: Millis,
+    pub visible: Millis,
     pub late: bool,
     pub expires: Millis,
     pub ids: BTreeSet<EventId>,
@@ -31,25 +34,27 @@ pub fn published(stage: &Stage, simulator: &Simulator, now: Millis) -> Vec<Publi
     simulator
         .truth(now)
         .filter(|truth| truth.readable && !truth.lost)
-        .map(|truth| {
-            let stream = Stream { profile: &stage.profile, tenant: truth.tenant, content_type: truth.content_type };
-            let tenant = &stage.profile.tenants[truth.tenant].id;
-            let mut copies: BTreeMap<EventId, u32> = BTreeMap::new();
-            let mut ids = BTreeSet::new();
-            for (bytes, record) in stream.slots(&truth.content, false).filter_map(|slot| stream.record(slot)) {
-                if record.fate == Fate::Unselected {
-                    continue;
-                }
-                ids.insert(id(&bytes, tenant, &truth.content.id, &mut copies));
-            }
-            Published {
-                content_id: truth.content.id.clone(),
-                created: truth.content.created,
-                late: truth.content.visible > truth.content.created,
-                expires: truth.content.expires,
-                ids,
-            }
+        .map(|truth| Published {
+            tenant: truth.tenant,
+            content_id: truth.content.id.clone(),
+            created: truth.content.created,
+            visible: truth.content.visible,
+            late: truth.content.visible > truth.content.created,
+            expires: truth.content.expires,
+            ids: ids_in(&stage.profile, &truth, false),
         })
+        .collect()
+}
+
+/// The ids of the selected records of a body. `again`: as served when it was fetched before.
+pub fn ids_in(profile: &Profile, truth: &ContentTruth, again: bool) -> BTreeSet<EventId> {
+    let stream = Stream { profile, tenant: truth.tenant, content_type: truth.content_type };
+    let tenant = &profile.tenants[truth.tenant].id;
+    let mut copies: BTreeMap<EventId, u32> = BTreeMap::new();
+    let slots = stream.slots(&truth.content, again).filter_map(|slot| stream.record(slot));
+    slots
+        .filter(|(_, record)| record.fate != Fate::Unselected)
+        .map(|(bytes, _)| id(&bytes, tenant, &truth.content.id, &mut copies))
         .collect()
 }
 
@@ -88,7 +93,7 @@ pub fn always(stage: &Stage, plans: &[SinkPlan]) -> Result<(), String> {
     books_close(stage)
 }
 
-/// I1: what was visible before the cursor is in the ledger.
+/// I1: what was visible before the cursor is in the ledger, unless the service could not be listed while it had it: that window is a gap.
 fn cursor_passes_nothing(stage: &Stage, published: &[Published]) -> Result<(), String> {
     let (cursor, since): (Millis, Millis) =
         sql(stage, "SELECT min(cursor), min(since) FROM stream WHERE origin = 'listed'", |row| {
@@ -96,7 +101,13 @@ fn cursor_passes_nothing(stage: &Stage, published: &[Published]) -> Result<(), S
         })?;
     let known: BTreeSet<String> =
         column(stage, "SELECT content_id FROM content", |row| row.get(0))?.into_iter().collect();
-    for content in published.iter().filter(|content| !content.late) {
+    let unlisted: Vec<(Millis, Millis)> = column(
+        stage,
+        "SELECT from_time, to_time FROM gap WHERE reason = 'not listed within 7 days' AND sink IS NULL AND content IS NULL",
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let unlisted = |created: Millis| unlisted.iter().any(|(from, to)| (*from..*to).contains(&created));
+    for content in published.iter().filter(|content| !content.late && !unlisted(content.created)) {
         if (since..cursor).contains(&content.created) && !known.contains(&content.content_id) {
             return Err(format!(
                 "I1: the cursor {cursor} has passed content {} of {}",
@@ -207,7 +218,7 @@ fn blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventId> {
     Ok(EventId(bytes.try_into().expect("16 bytes")))
 }
 
-fn sql<T>(
+pub fn sql<T>(
     stage: &Stage,
     query: &str,
     read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
@@ -215,7 +226,7 @@ fn sql<T>(
     stage.memory.with(|connection| connection.query_row(query, [], read)).map_err(|error| format!("{error} in {query}"))
 }
 
-fn column<T>(
+pub fn column<T>(
     stage: &Stage,
     query: &str,
     read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,

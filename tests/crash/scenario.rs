@@ -6,7 +6,7 @@ use auditferry::simulator::{
     Profile,
     faults::{AnswerFault, ContentFault, Faults, Odd, Operation, Paging, PagingFault, When, Wrong},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::{
     checks,
@@ -21,6 +21,8 @@ pub struct Outcome {
     pub passed: u64,
     pub gates: BTreeMap<String, u64>,
     pub records: usize,
+    /// Every gate of the first life, in order.
+    pub log: Vec<String>,
 }
 
 fn profile() -> Profile {
@@ -91,7 +93,8 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
     }
     let kills = lives.len() as u64 - 1;
     checks::at_the_end(&stage, &all, kills)?;
-    Ok(Outcome { passed: keeper.passed(), gates: keeper.by_seam(), records: checks::received(&stage, &all[0]).len() })
+    let records = checks::received(&stage, &all[0]).len();
+    Ok(Outcome { passed: keeper.passed(), gates: keeper.by_seam(), records, log: keeper.last(usize::MAX) })
 }
 
 /// Nothing more is to come: the schedule is over, everything late is visible, nothing is owed.
@@ -105,10 +108,4 @@ pub fn owed(stage: &Stage) -> i64 {
         .memory
         .with(|connection| connection.query_row("SELECT count(*) FROM delivery WHERE lost = 0", [], |row| row.get(0)))
         .unwrap_or(-1)
-}
-
-/// A time on the scenario's clock.
-#[allow(dead_code, reason = "for stories")]
-pub fn at(start: Timestamp, minutes: i64) -> Timestamp {
-    start.checked_add(SignedDuration::from_mins(minutes)).unwrap()
 }

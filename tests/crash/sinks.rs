@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -11,17 +11,37 @@ use std::{
 use async_trait::async_trait;
 use auditferry_contract::{Batch, Cause, CheckedSink, Confirmation, Env, EventId, Limits, Sink, SinkError};
 
+/// What a fake destination keeps of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub id: EventId,
+    pub operation: Arc<str>,
+    /// The encoded event.
+    pub body: String,
+}
+
 /// What a fake destination holds; it outlives the agent.
 #[derive(Clone, Default)]
 pub struct Destination {
-    taken: Arc<Mutex<Vec<EventId>>>,
+    taken: Arc<Mutex<Vec<Taken>>>,
     calls: Arc<AtomicU64>,
+    blocked: Arc<AtomicBool>,
     pub failures: Arc<AtomicU64>,
 }
 
 impl Destination {
     pub fn taken(&self) -> Vec<EventId> {
-        self.taken.lock().unwrap().clone()
+        self.taken.lock().unwrap().iter().map(|message| message.id).collect()
+    }
+
+    /// Takes nothing while it is on: a person must act.
+    pub fn block(&self, on: bool) {
+        self.blocked.store(on, Ordering::Relaxed);
+    }
+
+    /// The messages of one operation, in the order in which they were taken.
+    pub fn of_operation(&self, operation: &str) -> Vec<Taken> {
+        self.taken.lock().unwrap().iter().filter(|message| *message.operation == *operation).cloned().collect()
     }
 }
 
@@ -60,7 +80,11 @@ struct Open {
 
 impl Open {
     fn take(&self, batch: &[auditferry_contract::Message]) {
-        self.destination.taken.lock().unwrap().extend(batch.iter().map(|message| message.id));
+        self.destination.taken.lock().unwrap().extend(batch.iter().map(|message| Taken {
+            id: message.id,
+            operation: Arc::clone(&message.operation),
+            body: String::from_utf8_lossy(&message.body).into_owned(),
+        }));
     }
 }
 
@@ -72,6 +96,10 @@ impl Sink for Open {
 
     async fn deliver(&self, batch: Batch) -> Result<(), SinkError> {
         let call = self.destination.calls.fetch_add(1, Ordering::Relaxed);
+        if self.destination.blocked.load(Ordering::Relaxed) {
+            self.destination.failures.fetch_add(1, Ordering::Relaxed);
+            return Err(SinkError::Blocked { cause: Cause("the index is gone".into()) });
+        }
         let retry = |untaken, words: &str| SinkError::Retry { untaken, after: None, cause: Cause(words.into()) };
         if self.faulty && call % 3 == 2 {
             self.destination.failures.fetch_add(1, Ordering::Relaxed);
@@ -103,6 +131,43 @@ impl Sink for Open {
     }
 }
 
+/// A sink whose blocking calls end before anything else goes on: a thread that answers when it likes would make the
+/// order of the gates a matter of luck.
+struct InPlace(Box<dyn CheckedSink>);
+
+struct OpenInPlace(Arc<dyn Sink>);
+
+async fn in_place<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    // other loops have their turn while it is under way, and may die then
+    tokio::task::yield_now().await;
+    std::thread::scope(|scope| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        scope.spawn(move || runtime.block_on(work)).join().unwrap()
+    })
+}
+
+#[async_trait]
+impl CheckedSink for InPlace {
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+
+    async fn open(&self, env: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {
+        Ok(Arc::new(OpenInPlace(in_place(self.0.open(env)).await?)))
+    }
+}
+
+#[async_trait]
+impl Sink for OpenInPlace {
+    fn confirmation(&self) -> Confirmation {
+        self.0.confirmation()
+    }
+
+    async fn deliver(&self, batch: Batch) -> Result<(), SinkError> {
+        in_place(self.0.deliver(batch)).await
+    }
+}
+
 /// The real file sink.
 pub fn file(path: &std::path::Path) -> Box<dyn CheckedSink> {
     let text = format!("path = {:?}", path.display().to_string());
@@ -111,7 +176,7 @@ pub fn file(path: &std::path::Path) -> Box<dyn CheckedSink> {
     let format =
         auditferry_contract::Format { codec: "ocsf", schema: "ocsf/1.8.0".into(), media_type: "application/json" };
     match (auditferry_sink_file::KIND.check)(options, &format) {
-        Ok(checked) => checked,
+        Ok(checked) => Box::new(InPlace(checked)),
         Err(errors) => panic!("{errors}"),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -11,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use auditferry::{
     activity::Activity,
-    agent::{self, AgentError, Setup, SinkSetup, SourceSetup, millis},
+    agent::{self, AgentError, Setup, SinkSetup, SourceSetup},
     codec::{self, CodecOptions},
     config::{Filter, Select},
     ledger::{Ledger, Memory, Millis},
@@ -25,7 +24,7 @@ use bytes::Bytes;
 use crate::{
     keeper::Keeper,
     sinks::{Destination, Shaky},
-    world::{VirtualClock, world},
+    world::{Origins, VirtualClock, world},
 };
 
 /// A sink of the scenario.
@@ -61,8 +60,12 @@ pub struct Stage {
     pub destinations: BTreeMap<&'static str, Destination>,
     pub start: Duration,
     pub poll: Duration,
+    /// How often `done` is asked.
+    pub look: Duration,
     pub body_budget: u64,
     pub activity: Activity,
+    /// Every origin that got a bearer token.
+    pub told: Origins,
     lives: u64,
 }
 
@@ -103,8 +106,10 @@ impl Stage {
             destinations: BTreeMap::new(),
             start: Duration::from_secs(3 * 3600),
             poll: Duration::from_secs(300),
+            look: Duration::from_secs(60),
             body_budget: 1 << 30,
             activity: Activity::default(),
+            told: Origins::default(),
             lives: 0,
         }
     }
@@ -119,12 +124,27 @@ impl Stage {
         Ledger::in_memory(&self.memory, Gate::default())
     }
 
+    /// The destination of a fake sink, before it was ever used too.
+    pub fn destination(&mut self, sink: &'static str) -> Destination {
+        self.destinations.entry(sink).or_default().clone()
+    }
+
+    /// Time goes by while no agent runs.
+    pub fn pass(&self, time: Duration) {
+        self.clock.pass(time);
+    }
+
+    /// Changes the running service.
+    pub fn service(&self, change: impl FnOnce(&mut Profile)) {
+        change(self.simulator.lock().unwrap().profile_mut());
+    }
+
     /// What a fake sink has taken, in order.
     pub fn taken(&self, sink: &str) -> Vec<EventId> {
         self.destinations.get(sink).map(Destination::taken).unwrap_or_default()
     }
 
-    /// Runs an agent until `done` says so (asked after every virtual minute), for `limit` at most, or until it dies.
+    /// Runs an agent until `done` says so (asked every `look`, a virtual minute if nobody changed it), for `limit` at most, or until it dies.
     pub fn live(
         &mut self,
         keeper: &Arc<Keeper>,
@@ -141,7 +161,7 @@ impl Stage {
         let result = runtime.block_on(async {
             self.clock.begin();
             let service = InProcess::new(Arc::clone(&self.simulator), Arc::clone(&self.clock) as _);
-            let world = world(service, &self.clock, keeper, self.lives);
+            let world = world(service, &self.clock, keeper, self.lives, &self.told);
             let setup = self.setup(&world, keeper, sinks);
             let stop = self.wait(limit, done);
             let result = tokio::select! {
@@ -161,13 +181,11 @@ impl Stage {
         }
     }
 
-    fn wait(&self, limit: Duration, done: impl Fn(&Stage) -> bool) -> impl Future<Output = ()> {
-        async move {
-            let end = self.now() + limit.as_millis() as Millis;
-            while self.now() < end && !done(self) {
-                #[expect(clippy::disallowed_methods, reason = "the driver's own time")]
-                tokio::time::sleep(Duration::from_secs(60)).await;
-            }
+    async fn wait(&self, limit: Duration, done: impl Fn(&Stage) -> bool) {
+        let end = self.now() + limit.as_millis() as Millis;
+        while self.now() < end && !done(self) {
+            #[expect(clippy::disallowed_methods, reason = "the driver's own time")]
+            tokio::time::sleep(self.look).await;
         }
     }
 
@@ -225,10 +243,4 @@ impl Stage {
             tenants: None,
         }
     }
-}
-
-/// Now, in a world.
-#[allow(dead_code, reason = "for stories that look at the time")]
-pub fn now(world: &World) -> Millis {
-    millis(world)
 }

@@ -1,6 +1,7 @@
 //! The world of the crash test: one simulated service, a paused clock, seeded randomness, gates in front of all.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -32,6 +33,11 @@ impl VirtualClock {
     /// A new runtime begins: time goes on from here.
     pub fn begin(&self) {
         *self.begun.lock().unwrap() = Some(tokio::time::Instant::now());
+    }
+
+    /// Time goes by between two lives.
+    pub fn pass(&self, time: Duration) {
+        self.base.fetch_add(time.as_millis() as i64, Ordering::Relaxed);
     }
 
     /// The runtime ends; the next one begins `pause` later.
@@ -67,26 +73,40 @@ impl Random for Seeded {
     }
 }
 
+/// Every origin that got a bearer token.
+pub type Origins = Arc<Mutex<BTreeSet<String>>>;
+
 /// The simulated service behind a gate.
 struct Gated {
     service: InProcess,
     gate: Gate,
+    told: Origins,
 }
 
 impl HttpFactory for Gated {
     fn client(&self, transport: &Transport) -> Result<Arc<dyn Http>, HttpError> {
-        Ok(Arc::new(GatedClient { http: self.service.client(transport)?, gate: self.gate.clone() }))
+        Ok(Arc::new(GatedClient {
+            http: self.service.client(transport)?,
+            gate: self.gate.clone(),
+            told: Arc::clone(&self.told),
+        }))
     }
 }
 
 struct GatedClient {
     http: Arc<dyn Http>,
     gate: Gate,
+    told: Origins,
 }
 
 #[async_trait]
 impl Http for GatedClient {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Body>, HttpError> {
+        if request.headers().contains_key(http::header::AUTHORIZATION) {
+            let uri = request.uri();
+            let (scheme, authority) = (uri.scheme_str().unwrap_or_default(), uri.authority().map(|it| it.as_str()));
+            self.told.lock().unwrap().insert(format!("{scheme}://{}", authority.unwrap_or_default()));
+        }
         let path = request.uri().path();
         let operation = match path {
             _ if path.ends_with("/token") => "token",
@@ -107,10 +127,10 @@ impl Http for GatedClient {
 }
 
 /// The world of one life.
-pub fn world(service: InProcess, clock: &Arc<VirtualClock>, keeper: &Arc<Keeper>, seed: u64) -> World {
+pub fn world(service: InProcess, clock: &Arc<VirtualClock>, keeper: &Arc<Keeper>, seed: u64, told: &Origins) -> World {
     let gate = Gate::watched(Arc::clone(keeper) as _);
     World {
-        http: Arc::new(Gated { service, gate: gate.clone() }),
+        http: Arc::new(Gated { service, gate: gate.clone(), told: Arc::clone(told) }),
         clock: Arc::clone(clock) as _,
         random: Arc::new(Seeded(AtomicU64::new(seed))),
         gate,
