@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use auditferry_contract::{CheckedSink, Env, Limits};
+use jiff::SignedDuration;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{info, warn};
 
@@ -13,8 +14,8 @@ use crate::{
     config::{Filter, Select},
     deliver::Deliver,
     fetch::{Fetch, Origin},
-    ledger::{Ledger, LedgerError, Millis, SinkSpec, StreamSpec},
-    source::office365::Office365,
+    ledger::{Ledger, LedgerError, Millis, SinkSpec, StreamRow, StreamSpec},
+    source::office365::{Office365, window},
     sweep::Sweep,
     world::World,
 };
@@ -110,6 +111,12 @@ impl Stop {
     }
 }
 
+/// Where a new stream begins: inside what the service still offers.
+fn since(start: Duration, world: &World) -> Millis {
+    let start = SignedDuration::try_from(start).unwrap_or(window::REACH);
+    window::first_since(start, world.clock.now()).as_millisecond()
+}
+
 /// Now, as the ledger writes it.
 pub fn millis(world: &World) -> Millis {
     world.clock.now().as_millisecond()
@@ -159,7 +166,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         source.content_types.iter().map(|content_type| StreamSpec {
             tenant: source.tenant.clone(),
             content_type: content_type.clone(),
-            since: now - source.start.as_millis() as Millis,
+            since: since(source.start, &world),
         })
     });
     let specs = sinks.iter().map(|sink| SinkSpec {
@@ -177,10 +184,12 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         let streams = streams
             .iter()
             .filter(|row| row.tenant == source.tenant && source.content_types.contains(&row.content_type));
-        let streams = streams.cloned().collect();
+        let streams: Vec<StreamRow> = streams.cloned().collect();
         for content_type in &source.content_types {
-            let origin = Origin { source: source.source.clone(), select: source.select };
-            origins.insert((source.tenant.clone(), content_type.clone()), origin);
+            let row = streams.iter().find(|row| row.tenant == source.tenant && row.content_type == *content_type);
+            let (tenant, client) = (source.tenant.clone(), source.source.clone());
+            let origin = Origin { tenant, source: client, select: source.select };
+            origins.extend(row.map(|row| (row.id, origin)));
         }
         let (world, ledger, activity) = (world.on("collect"), ledger.clone(), activity.clone());
         let name = format!("collect {}", source.name);

@@ -68,15 +68,29 @@ impl Collect {
     pub async fn run(self, mut stop: Stop) -> Result<(), LedgerError> {
         let mut attempts: BTreeMap<i64, Attempt> = BTreeMap::new();
         let mut subscriptions_at = Millis::MIN;
+        // asking for the subscriptions has a patience of its own: when it fails, streams that are known go on being listed
+        let mut asked = Attempt::default();
         while !stop.is_set() {
             let now = millis(&self.world);
             let unsure = attempts.values().any(|attempt| attempt.unsure);
-            if unsure || now.saturating_sub(subscriptions_at) >= HOUR {
+            if now >= asked.not_before && (unsure || now.saturating_sub(subscriptions_at) >= HOUR) {
                 match self.subscriptions(&mut attempts).await {
-                    Ok(()) => subscriptions_at = now,
+                    Ok(()) => {
+                        subscriptions_at = now;
+                        asked = Attempt::default();
+                    }
                     Err(Trouble::Source(error)) => {
-                        for stream in &self.streams {
-                            self.failed(stream, attempts.entry(stream.id).or_default(), &error);
+                        let policy = error.policy(retry::LISTING);
+                        asked.failures += 1;
+                        let delay =
+                            error.retry_after.unwrap_or_else(|| policy.after(asked.failures, &*self.world.random));
+                        asked.not_before = now + delay.as_millis() as Millis;
+                        if subscriptions_at == Millis::MIN {
+                            for stream in &self.streams {
+                                self.noted(stream, &mut Attempt::default(), &error.code, error.to_string(), delay);
+                            }
+                        } else {
+                            warn!(source = self.name, "{error}; listing goes on");
                         }
                     }
                     Err(Trouble::Ledger(error)) => self.ledger_trouble(error)?,
@@ -86,17 +100,17 @@ impl Collect {
             if subscriptions_at > Millis::MIN {
                 self.list_streams(&mut attempts).await?;
             }
-            let wait = self.wait(&attempts);
+            let wait = self.wait(&attempts, &asked);
             self.activity.pulse(&self.name, millis(&self.world), millis(&self.world) + wait.as_millis() as Millis);
             stop.sleep(&self.world, wait).await;
         }
         Ok(())
     }
 
-    fn wait(&self, attempts: &BTreeMap<i64, Attempt>) -> Duration {
+    fn wait(&self, attempts: &BTreeMap<i64, Attempt>, asked: &Attempt) -> Duration {
         let now = millis(&self.world);
-        let earliest =
-            attempts.values().filter(|attempt| attempt.failures > 0).map(|attempt| attempt.not_before - now).min();
+        let failed = attempts.values().chain([asked]).filter(|attempt| attempt.failures > 0);
+        let earliest = failed.map(|attempt| attempt.not_before - now).min();
         match earliest {
             Some(wait) => Duration::from_millis(wait.max(1000) as u64).min(self.poll),
             None => self.poll,
@@ -118,7 +132,9 @@ impl Collect {
                 Ok(found) => {
                     attempt.unsure = false;
                     let was_off = found != Subscription::AlreadyEnabled;
-                    if was_off {
+                    if was_off && stream.listed.is_none() {
+                        info!(tenant = stream.tenant, content_type = stream.content_type, "started the subscription");
+                    } else if was_off {
                         warn!(
                             tenant = stream.tenant,
                             content_type = stream.content_type,
@@ -144,7 +160,7 @@ impl Collect {
         for (stream, result) in due.into_iter().zip(results) {
             let attempt = attempts.entry(stream.id).or_default();
             match result {
-                Ok(new) => {
+                Ok(_) => {
                     if attempt.failures > 0 {
                         info!(tenant = stream.tenant, content_type = stream.content_type, "listing works again");
                     }
@@ -155,9 +171,6 @@ impl Collect {
                         known.error = None;
                         known.code = None;
                     });
-                    if new > 0 {
-                        self.activity.hints.fetch.notify_one();
-                    }
                 }
                 Err(Trouble::Source(error)) => self.failed(stream, attempt, &error),
                 Err(Trouble::Paging(words)) => {
@@ -212,16 +225,16 @@ impl Collect {
         let now = millis(&self.world);
         let service_now = self.source.service_now();
         let bound = timestamp(row.lower_bound);
-        // what lies before the cursor was listed; without a complete listing there is nothing that could have been missed
-        let cursor = row.listed.map(|_| timestamp(row.cursor));
-        let recent = window::live(cursor, bound, service_now);
-        if let Some((from, to)) = recent.gap.filter(|_| cursor.is_some()) {
+        // a stream that was never listed begins at its cursor, too: what it was to begin with may be out of reach by now
+        let recent = window::live(Some(timestamp(row.cursor)), bound, service_now);
+        if let Some((from, to)) = recent.gap {
             warn!(
                 tenant = row.tenant,
                 content_type = row.content_type,
                 "could not be listed for more than 7 days: that is a gap"
             );
-            self.ledger.unlisted(row.id, from.as_millisecond(), to.as_millisecond(), now).await?;
+            let (from, to) = (from.as_millisecond(), to.as_millisecond());
+            self.ledger.unlisted(row.id, from, to, row.listed.is_none(), now).await?;
         }
         let mut new = 0;
         let listed_from = recent.slices.first().map(Window::start);
@@ -289,7 +302,13 @@ impl Collect {
         listed_past: Option<Millis>,
     ) -> Result<u64, LedgerError> {
         let now = millis(&self.world);
-        self.ledger.admit(Admission { stream: row.id, contents, cursor, listed_past, now }).await
+        // a long listing is no loop that hangs
+        self.activity.pulse(&self.name, now, now);
+        let new = self.ledger.admit(Admission { stream: row.id, contents, cursor, listed_past, now }).await?;
+        if new > 0 {
+            self.activity.hints.fetch.notify_one();
+        }
+        Ok(new)
     }
 }
 

@@ -15,6 +15,8 @@ use crate::{
 
 /// A content is remembered this long after it was admitted: the service repeats records days later.
 const MEMORY: Millis = 10 * 24 * 3_600_000;
+/// A content that can't be fetched is given up this long after its expiry.
+const GRACE: Millis = 6 * 3_600_000;
 /// Between two turns without a wake-up.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -54,8 +56,9 @@ impl Sweep {
     async fn turn(&self) -> Result<(), LedgerError> {
         self.drop_bodies().await?;
         let now = millis(&self.world);
-        let due = self.ledger.due(now, now - MEMORY).await?;
-        while due.expired && self.ledger.expire(now).await? {}
+        // the service ends what has expired (AF20051); this is for a service that can't be asked, and a clock that may be wrong
+        let due = self.ledger.due(now - GRACE, now - MEMORY).await?;
+        while due.expired && self.ledger.expire(now - GRACE, now).await? {}
         while due.old && self.ledger.forget(now - MEMORY).await? {}
         if due.gaps || due.expired {
             self.announce(now).await?;
@@ -66,7 +69,7 @@ impl Sweep {
     async fn drop_bodies(&self) -> Result<(), LedgerError> {
         let mut freed = 0;
         loop {
-            let view = self.ledger.budget_view().await?;
+            let view = self.ledger.budget_view(Vec::new(), millis(&self.world)).await?;
             let sinks: Vec<SinkState> = view
                 .sinks
                 .iter()

@@ -24,6 +24,10 @@ enum Outcome {
     Message,
     Filtered,
     Skipped,
+    /// Belongs to the next batch.
+    Full,
+    /// Can't be made small enough.
+    TooLarge,
 }
 
 /// One record, in the order in which its sink settles it.
@@ -41,6 +45,8 @@ pub(super) struct Made {
     pub bytes: usize,
     /// Records that mapping could not read, delivered as unreadable events.
     pub unreadable: u64,
+    /// Why the record after the last step can't be sent, when that is so.
+    pub too_large: Option<String>,
     steps: Vec<Step>,
 }
 
@@ -80,6 +86,7 @@ fn fold(steps: &[Step]) -> Vec<Progress> {
                 Outcome::Message => last.delivered += 1,
                 Outcome::Filtered => last.filtered += 1,
                 Outcome::Skipped => last.skipped += 1,
+                Outcome::Full | Outcome::TooLarge => {}
             }
         }
     }
@@ -110,6 +117,7 @@ pub(super) fn make(
 ) -> Result<Made, LedgerError> {
     let mut maker = Maker { codec, filter, limits, buffer: Vec::new(), heads: Vec::new(), unreadable: 0 };
     let mut steps = Vec::new();
+    let mut too_large = None;
     'pieces: for piece in pieces {
         let damaged = |damage: chunk::Damaged| LedgerError::Broken(format!("content {}: {damage}", piece.content));
         let opened = chunk::open(&piece.body).map_err(damaged)?;
@@ -124,6 +132,17 @@ pub(super) fn make(
             } else {
                 maker.add(&piece, &tenant, &frame)
             };
+            match outcome {
+                Outcome::Full => break 'pieces,
+                Outcome::TooLarge => {
+                    too_large = Some(format!(
+                        "record {position} of content {} is larger than the {} bytes that the sink takes",
+                        piece.content_id, limits.message_bytes
+                    ));
+                    break 'pieces;
+                }
+                _ => {}
+            }
             steps.push(Step { content: piece.content, position, outcome });
         }
     }
@@ -131,7 +150,7 @@ pub(super) fn make(
     let bytes = buffer.len();
     let messages =
         maker.heads.into_iter().map(|head| Message { body: buffer.slice(head.range), ..head.message }).collect();
-    Ok(Made { messages, bytes, unreadable: maker.unreadable, steps })
+    Ok(Made { messages, bytes, unreadable: maker.unreadable, too_large, steps })
 }
 
 impl Maker<'_> {
@@ -168,14 +187,22 @@ impl Maker<'_> {
         frame: &Frame<'_>,
         start: usize,
     ) -> Outcome {
-        // what the agent says itself goes past all filters
-        if piece.tenant.is_some() && !self.filter.matches(event.product(), event.operation(), event.record_type()) {
+        // what the agent says itself goes past all filters, and so does what nobody could read
+        let filtered = piece.tenant.is_some() && event.unreadable_because().is_none();
+        if filtered && !self.filter.matches(event.product(), event.operation(), event.record_type()) {
             return Outcome::Filtered;
         }
         self.codec.encode(event, &mut self.buffer);
         if self.buffer.len() - start > self.limits.message_bytes {
             self.buffer.truncate(start);
-            self.codec.encode_within(event, self.limits.message_bytes, &mut self.buffer);
+            if !self.codec.encode_within(event, self.limits.message_bytes, &mut self.buffer) {
+                self.buffer.truncate(start);
+                return Outcome::TooLarge;
+            }
+        }
+        if !self.heads.is_empty() && self.buffer.len() > self.limits.batch_bytes {
+            self.buffer.truncate(start);
+            return Outcome::Full;
         }
         let environment = event.environment().unwrap_or_default();
         let message = Message {

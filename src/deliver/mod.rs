@@ -132,6 +132,14 @@ impl Deliver {
         }
         let mut made = batch::make(pieces, &self.codec, &self.filter, &self.limits)?;
         self.activity.sink(&self.name, |known| known.unreadable += made.unreadable);
+        if made.messages.is_empty()
+            && let Some(words) = made.too_large.take()
+        {
+            if !made.progress().is_empty() {
+                self.confirm(made.progress(), stop).await?;
+            }
+            return Ok(Step::Failed(Verdict::too_large(words)));
+        }
         if made.messages.is_empty() {
             self.confirm(made.progress(), stop).await?;
             self.activity.hints.fetch.notify_one();
@@ -200,8 +208,9 @@ impl Deliver {
         for live in [live_first, !live_first] {
             let place = if live { turn.live } else { turn.past };
             let pieces = self.ledger.pieces(self.sink, live, border, place, PIECES).await?;
-            if let Some(last) = pieces.last() {
-                *(if live { &mut turn.live } else { &mut turn.past }) = Place { stream: last.stream };
+            if let Some(first) = pieces.first() {
+                // the others may not have fitted: they are next
+                *(if live { &mut turn.live } else { &mut turn.past }) = Place { stream: first.stream };
                 return Ok(pieces);
             }
         }
@@ -212,7 +221,16 @@ impl Deliver {
         if !self.world.gate.pass("sink", "open") {
             return Err(SinkError::Retry { untaken: vec![], after: None, cause: Cause("dead".into()) });
         }
-        match AssertUnwindSafe(self.checked.open(Arc::clone(&self.env))).catch_unwind().await {
+        let deadline = self.limits.deadline;
+        let opened = tokio::select! {
+            biased;
+            opened = AssertUnwindSafe(self.checked.open(Arc::clone(&self.env))).catch_unwind() => opened,
+            () = self.world.sleep(deadline) => {
+                let cause = Cause(format!("it could not be opened within {} s", deadline.as_secs()));
+                return Err(SinkError::Retry { untaken: vec![], after: None, cause });
+            }
+        };
+        match opened {
             Ok(opened) => opened,
             Err(_) => Err(SinkError::Retry {
                 untaken: vec![],
@@ -253,7 +271,12 @@ impl Deliver {
         if let Some(sink) = sink
             && !self.world.gate.in_place()
         {
-            let _ = tokio::task::spawn_blocking(move || drop(sink)).await;
+            let dropped = tokio::task::spawn_blocking(move || drop(sink));
+            tokio::select! {
+                biased;
+                _ = dropped => {}
+                () = self.world.sleep(Duration::from_secs(5)) => {}
+            }
         }
     }
 

@@ -44,6 +44,11 @@ impl Verdict {
         }
     }
 
+    /// A record can't be made small enough for the sink. Until there is a quarantine it waits for a person.
+    pub(crate) fn too_large(cause: String) -> Verdict {
+        Verdict { taken: 0, blocked: true, after: None, cause, outcome: "refused" }
+    }
+
     pub(crate) fn unanswered(self) -> Verdict {
         Verdict { outcome: "unanswered", ..self }
     }

@@ -37,6 +37,8 @@ const EXPIRED: &str = "AF20051";
 /// Where a tenant's bodies come from, and what of them is kept.
 #[derive(Clone)]
 pub struct Origin {
+    /// Tenant GUID.
+    pub(crate) tenant: String,
     pub(crate) source: Office365,
     pub(crate) select: Select,
 }
@@ -45,8 +47,8 @@ pub struct Origin {
 pub struct Fetch {
     pub(crate) world: World,
     pub(crate) ledger: Ledger,
-    /// By tenant GUID and content type.
-    pub(crate) origins: BTreeMap<(String, String), Origin>,
+    /// By stream.
+    pub(crate) origins: BTreeMap<i64, Origin>,
     /// Compressed bytes.
     pub(crate) body_budget: u64,
     pub(crate) activity: Activity,
@@ -85,9 +87,7 @@ impl Fetch {
             let mut targets = Vec::new();
             if millis(&self.world) >= not_before {
                 let found = async {
-                    if busy.is_empty() {
-                        self.resume().await?;
-                    }
+                    self.resume(&busy).await?;
                     self.targets(&busy).await
                 };
                 match found.await {
@@ -119,8 +119,22 @@ impl Fetch {
         Ok(())
     }
 
+    /// Streams of which something can be fetched now: configured, not throttled, their tenant not busy enough. Those that
+    /// are busiest come last, so that none is left out for long.
+    fn ready(&self, busy: &BTreeMap<i64, String>) -> Vec<i64> {
+        let running = |origin: &Origin| busy.values().filter(|tenant| **tenant == origin.tenant).count();
+        let mut streams: Vec<(usize, i64)> = self
+            .origins
+            .iter()
+            .filter(|(_, origin)| origin.source.backed_off().is_none() && running(origin) < PER_TENANT)
+            .map(|(stream, origin)| (running(origin), *stream))
+            .collect();
+        streams.sort_unstable();
+        streams.into_iter().map(|(_, stream)| stream).collect()
+    }
+
     fn origin(&self, target: &FetchTarget) -> Option<&Origin> {
-        self.origins.get(&(target.tenant.clone(), target.content_type.clone()))
+        self.origins.get(&target.stream)
     }
 
     /// A ledger that can't be written now is said, and tried again at the time returned; one that is broken ends the agent.
@@ -142,9 +156,11 @@ impl Fetch {
     }
 
     /// Finishes contents whose ids were being entered when the agent died.
-    async fn resume(&self) -> Result<(), LedgerError> {
+    async fn resume(&self, busy: &BTreeMap<i64, String>) -> Result<(), LedgerError> {
         for content in self.ledger.complete_contents().await? {
-            self.enter_ids(content).await?;
+            if !busy.contains_key(&content) {
+                self.enter_ids(content).await?;
+            }
         }
         Ok(())
     }
@@ -160,7 +176,9 @@ impl Fetch {
         if room == 0 {
             return Ok(Vec::new());
         }
-        let view = self.ledger.budget_view().await?;
+        let now = millis(&self.world);
+        let streams = self.ready(busy);
+        let view = self.ledger.budget_view(streams.clone(), now).await?;
         let sinks: Vec<SinkState> = view
             .sinks
             .iter()
@@ -170,13 +188,12 @@ impl Fetch {
         if plan.drop.is_some() {
             self.activity.hints.sweep.notify_one();
         }
-        let now = millis(&self.world);
         let need = match plan.fetch {
-            Wanted::Everything => Need::Everything { live: now - LIVE },
+            // more than there is room for, since some of them are being fetched
+            Wanted::Everything => Need::Everything { live: now - LIVE, streams, each: 2 * PER_TENANT },
             Wanted::Only(contents) => Need::Only(contents),
         };
-        // more than there is room for: those of a busy or throttled tenant are passed over
-        let found = self.ledger.to_fetch(need, now, 8 * TOGETHER).await?;
+        let found = self.ledger.to_fetch(need, now, 2 * TOGETHER).await?;
         let mut per_tenant: BTreeMap<&str, usize> = BTreeMap::new();
         for tenant in busy.values() {
             *per_tenant.entry(tenant).or_default() += 1;

@@ -178,9 +178,11 @@ impl Ledger {
     }
 
     /// What the budget is decided on.
-    pub async fn budget_view(&self) -> Result<BudgetView, LedgerError> {
-        self.read(|connection| {
-            let sinks = sinks(connection, false)?;
+    /// `streams`: those of which something can be fetched now; a first missing content of another one, or one that waits
+    /// after a failure, is passed over.
+    pub async fn budget_view(&self, streams: Vec<i64>, now: Millis) -> Result<BudgetView, LedgerError> {
+        self.read(move |connection| {
+            let sinks = sinks(connection, &streams, now, false)?;
             let total = connection
                 .query_row("SELECT value FROM meta WHERE key = 'stored_bytes'", [], |row| row.get::<_, i64>(0))?;
             Ok(BudgetView { sinks, total: total.max(0) as u64 })
@@ -189,13 +191,13 @@ impl Ledger {
     }
 }
 
-fn sinks(connection: &Connection, whole: bool) -> Result<Vec<SinkView>, LedgerError> {
+fn sinks(connection: &Connection, streams: &[i64], now: Millis, whole: bool) -> Result<Vec<SinkView>, LedgerError> {
     let mut sinks: Vec<SinkView> = connection
         .prepare_cached(
             "SELECT id, name, configured, ahead, (SELECT content FROM delivery d JOIN content c ON c.id = d.content
-               WHERE d.sink = sink.id AND d.ready = 0 AND d.lost = 0 AND c.state = 0 ORDER BY d.created, d.content LIMIT 1) FROM sink ORDER BY id",
+               WHERE d.sink = sink.id AND d.ready = 0 AND d.lost = 0 AND c.state = 0 AND c.retry_at <= ?1 AND d.stream IN (SELECT value FROM json_each(?2)) ORDER BY d.created, d.content LIMIT 1) FROM sink ORDER BY id",
         )?
-        .query_map([], |row| {
+        .query_map(rusqlite::params![now, format!("{streams:?}")], |row| {
             Ok(SinkView {
                 id: row.get(0)?,
                 name: row.get(1)?,
@@ -285,7 +287,7 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
     Ok(Books {
         lost_contents,
         failing,
-        sinks: sinks(connection, true)?,
+        sinks: sinks(connection, &[], 0, true)?,
         stored_bytes: count("SELECT value FROM meta WHERE key = 'stored_bytes'")?,
         unfetched: count("SELECT count(*) FROM content WHERE state = 0")?,
         next_expiry: connection

@@ -30,10 +30,14 @@ pub struct FetchTarget {
 /// What to look for when asking what to fetch.
 #[derive(Clone, Debug)]
 pub enum Need {
-    /// Everything owed: `live` first (created at or after), up to `limit` of these and as many of the rest by expiry.
+    /// Everything owed of these streams, in this order.
     Everything {
         /// Contents created from here on are live.
         live: Millis,
+        /// Streams of which something can be fetched now.
+        streams: Vec<i64>,
+        /// At most so many live ones of a stream, and as many of the rest.
+        each: usize,
     },
     /// Without room: these contents only.
     Only(Vec<i64>),
@@ -71,7 +75,7 @@ fn target(row: &rusqlite::Row<'_>) -> rusqlite::Result<FetchTarget> {
 }
 
 impl Ledger {
-    /// Contents to fetch now: live ones oldest first, then the rest by expiry, alternately (catch-up is never starved).
+    /// Contents to fetch now: of each stream live ones oldest first and the rest by expiry, alternately (catch-up is never starved).
     pub async fn to_fetch(&self, need: Need, now: Millis, limit: usize) -> Result<Vec<FetchTarget>, LedgerError> {
         self.read(move |connection| match need {
             Need::Only(contents) => {
@@ -83,18 +87,25 @@ impl Ledger {
                 }
                 Ok(found)
             }
-            Need::Everything { live } => {
-                let query = |condition: &str, order: &str| -> rusqlite::Result<Vec<FetchTarget>> {
+            Need::Everything { live, streams, each } => {
+                let query = |stream: i64, condition: &str, order: &str| -> rusqlite::Result<Vec<FetchTarget>> {
                     connection
                         .prepare_cached(&format!(
-                            "{TARGET} WHERE c.state = 0 AND c.retry_at <= ?1 AND c.created {condition} ?2 ORDER BY {order} LIMIT ?3"
+                            "{TARGET} WHERE c.stream = ?1 AND c.state = 0 AND c.retry_at <= ?2 AND c.created {condition} ?3 ORDER BY {order} LIMIT ?4"
                         ))?
-                        .query_map(params![now, live, limit as i64], target)?
+                        .query_map(params![stream, now, live, each as i64], target)?
                         .collect()
                 };
-                let live = query(">=", "c.created")?;
-                let past = query("<", "c.expires")?;
-                Ok(alternate(live, past, limit))
+                let (mut recent, mut past) = (Vec::new(), Vec::new());
+                for stream in streams {
+                    recent.extend(query(stream, ">=", "c.created")?);
+                    past.extend(query(stream, "<", "c.expires")?);
+                    if recent.len().min(past.len()) >= limit {
+                        break;
+                    }
+                }
+                past.sort_by_key(|target| target.expires);
+                Ok(alternate(recent, past, limit))
             }
         })
         .await
@@ -131,16 +142,20 @@ impl Ledger {
         body: Vec<u8>,
     ) -> Result<(), LedgerError> {
         self.write("chunk", move |connection| {
-            if seq == 0 {
+            if seq == 0 && is_owed(connection, content)? {
                 drop_body(connection, content)?;
             }
             let bytes = body.len() as i64;
+            // it may have expired, or been settled, while it was fetched: nobody wants it any more
+            let wanted = connection
+                .prepare_cached("UPDATE content SET bytes = bytes + ?2 WHERE id = ?1 AND state = 0")?
+                .execute(params![content, bytes])?;
+            if wanted == 0 {
+                return Ok(());
+            }
             connection
                 .prepare_cached("INSERT INTO chunk (content, seq, first, records, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![content, seq, first as i64, records, body])?;
-            connection
-                .prepare_cached("UPDATE content SET bytes = bytes + ?2 WHERE id = ?1")?
-                .execute(params![content, bytes])?;
             add_stored(connection, bytes)
         })
         .await
@@ -149,6 +164,9 @@ impl Ledger {
     /// The body is whole. Its ids are entered next; a crash from here on resumes there.
     pub async fn complete(&self, content: i64, counts: Counts, now: Millis) -> Result<(), LedgerError> {
         self.write("complete", move |connection| {
+            if !is_owed(connection, content)? {
+                return Ok(());
+            }
             if counts.records == 0 {
                 drop_body(connection, content)?;
             }
@@ -175,6 +193,9 @@ impl Ledger {
     /// An attempt failed; the content waits until `retry_at` and holds up nobody.
     pub async fn fetch_failed(&self, content: i64, error: String, retry_at: Millis) -> Result<(), LedgerError> {
         self.write("fetch failed", move |connection| {
+            if !is_owed(connection, content)? {
+                return Ok(());
+            }
             drop_body(connection, content)?;
             connection
                 .prepare_cached(
@@ -200,6 +221,13 @@ impl Ledger {
     pub async fn lose(&self, content: i64, reason: &'static str, now: Millis) -> Result<(), LedgerError> {
         self.write("lose", move |connection| lose(connection, content, reason, now)).await
     }
+}
+
+/// Whether a content still waits for its body.
+fn is_owed(connection: &Connection, content: i64) -> Result<bool, LedgerError> {
+    Ok(connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM content WHERE id = ? AND state = 0)")?
+        .query_row([content], |row| row.get(0))?)
 }
 
 fn alternate(live: Vec<FetchTarget>, past: Vec<FetchTarget>, limit: usize) -> Vec<FetchTarget> {

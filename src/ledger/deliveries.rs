@@ -223,14 +223,33 @@ fn skip(
 fn confirm(connection: &Connection, sink: i64, step: &Progress) -> Result<(), LedgerError> {
     let (stream, bytes, records) = connection
         .prepare_cached("SELECT stream, bytes, records FROM content WHERE id = ?")?
-        .query_row([step.content], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
-    let moved = connection
-        .prepare_cached("UPDATE delivery SET progress = ?4 WHERE sink = ?1 AND content = ?2 AND progress = ?3 AND ready = 1 AND lost = 0")?
-        .execute(params![sink, step.content, step.from, step.to])?;
+        .query_row([step.content], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?.unwrap_or(-1)))
+        })?;
     let settled = step.delivered + step.filtered + step.skipped;
-    if moved != 1 || settled != (step.to - step.from) as u64 || step.to > records {
-        return Err(LedgerError::Broken(format!("a confirmation does not fit the delivery it is for: {step:?}")));
+    let delivery = connection
+        .prepare_cached("SELECT progress, ready, lost FROM delivery WHERE sink = ?1 AND content = ?2")?
+        .query_row([sink, step.content], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?, row.get::<_, bool>(2)?))
+        })
+        .optional()?;
+    let ready = match delivery {
+        // it expired while the batch was under way: the gap stands, and says more than is lost
+        Some((_, _, true)) => return Ok(()),
+        // its body was dropped while the batch was under way: settled as a whole, or sent again
+        Some((progress, false, false)) if progress == step.from => match step.from == 0 && step.to == records {
+            true => false,
+            false => return Ok(()),
+        },
+        Some((progress, true, false)) if progress == step.from => true,
+        _ => return Err(unfit(step)),
+    };
+    if settled != (step.to - step.from) as u64 || step.to > records {
+        return Err(unfit(step));
     }
+    connection
+        .prepare_cached("UPDATE delivery SET progress = ?3 WHERE sink = ?1 AND content = ?2")?
+        .execute(params![sink, step.content, step.to])?;
     connection
         .prepare_cached(
             "UPDATE account SET delivered = delivered + ?3, filtered = filtered + ?4, skipped = skipped + ?5 WHERE stream = ?1 AND sink = ?2",
@@ -240,10 +259,16 @@ fn confirm(connection: &Connection, sink: i64, step: &Progress) -> Result<(), Le
         connection
             .prepare_cached("DELETE FROM delivery WHERE sink = ?1 AND content = ?2")?
             .execute([sink, step.content])?;
-        connection.prepare_cached("UPDATE sink SET ahead = ahead - ?2 WHERE id = ?1")?.execute([sink, bytes])?;
+        if ready {
+            connection.prepare_cached("UPDATE sink SET ahead = ahead - ?2 WHERE id = ?1")?.execute([sink, bytes])?;
+        }
         finish_content(connection, step.content)?;
     }
     Ok(())
+}
+
+fn unfit(step: &Progress) -> LedgerError {
+    LedgerError::Broken(format!("a confirmation does not fit the delivery it is for: {step:?}"))
 }
 
 /// When nobody is owed a stored content any more, its body goes.

@@ -9,6 +9,8 @@ mod deliveries;
 mod error;
 mod gaps;
 mod open;
+#[cfg(test)]
+mod overlap_tests;
 mod requeue;
 mod seen;
 mod streams;

@@ -32,7 +32,7 @@ impl Ledger {
                 record: &event.record,
             });
             let sinks: Vec<i64> = connection
-                .prepare_cached("SELECT sink FROM account WHERE stream = ?")?
+                .prepare_cached("SELECT sink FROM account WHERE stream = ? AND active = 1")?
                 .query_map([stream], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             let name = format!("gap-{gap}-{what}-{now}");

@@ -25,6 +25,7 @@ CREATE UNIQUE INDEX stream_name ON stream (ifnull(tenant, 0), origin, content_ty
 -- The books of one sink on one stream. `since`: what was published before is not owed.
 CREATE TABLE account (
   stream INTEGER NOT NULL REFERENCES stream (id), sink INTEGER NOT NULL REFERENCES sink (id), since INTEGER NOT NULL,
+  active INTEGER NOT NULL DEFAULT 1,          -- the configuration has this sink take this stream
   owed INTEGER NOT NULL DEFAULT 0, delivered INTEGER NOT NULL DEFAULT 0, filtered INTEGER NOT NULL DEFAULT 0,
   skipped INTEGER NOT NULL DEFAULT 0, quarantined INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (stream, sink)
@@ -44,7 +45,9 @@ CREATE TABLE content (
 ) STRICT;
 CREATE UNIQUE INDEX content_name ON content (stream, content_id);
 CREATE INDEX content_owed ON content (expires) WHERE state = 0;
-CREATE INDEX content_owed_live ON content (created) WHERE state = 0;
+CREATE INDEX content_owed_live ON content (stream, created) WHERE state = 0;
+CREATE INDEX content_owed_past ON content (stream, expires) WHERE state = 0;
+CREATE INDEX content_retry ON content (retry_at) WHERE state = 0;
 CREATE INDEX content_complete ON content (id) WHERE state = 1;
 CREATE INDEX content_old ON content (admitted) WHERE state >= 3;
 

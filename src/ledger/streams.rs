@@ -101,6 +101,7 @@ impl Ledger {
             }
             own_stream(connection, None, "agent", now)?;
             open_accounts(connection, &sinks, &new_sinks, now)?;
+            connection.prepare_cached("UPDATE account SET active = 0 WHERE active < 1")?.execute([])?;
             let mut rows = Vec::new();
             for spec in &streams {
                 rows.push(stream_row(connection, &spec.tenant, &spec.content_type)?);
@@ -144,9 +145,21 @@ impl Ledger {
     }
 
     /// Records that a window could not be listed before the service stopped offering it, and moves the cursor past it.
-    pub async fn unlisted(&self, stream: i64, from: Millis, to: Millis, now: Millis) -> Result<(), LedgerError> {
+    /// `suspected`: it was never listed, so nothing may have been there.
+    pub async fn unlisted(
+        &self,
+        stream: i64,
+        from: Millis,
+        to: Millis,
+        suspected: bool,
+        now: Millis,
+    ) -> Result<(), LedgerError> {
         self.write("unlisted", move |connection| {
-            gaps::record(connection, &gaps::Found::window(stream, from, to, "not listed within 7 days", false), now)?;
+            gaps::record(
+                connection,
+                &gaps::Found::window(stream, from, to, "not listed within 7 days", suspected),
+                now,
+            )?;
             connection
                 .prepare_cached("UPDATE stream SET cursor = max(cursor, ?2) WHERE id = ?1")?
                 .execute(params![stream, to])?;
@@ -208,16 +221,18 @@ fn open_accounts(
     now: Millis,
 ) -> Result<(), LedgerError> {
     let mut streams = connection.prepare_cached(
-        "SELECT s.id, t.guid, s.since, EXISTS (SELECT 1 FROM account a WHERE a.stream = s.id) FROM stream s LEFT JOIN tenant t ON t.id = s.tenant ORDER BY s.id",
+        "SELECT s.id, t.guid, s.since, EXISTS (SELECT 1 FROM account a WHERE a.stream = s.id) OR EXISTS (SELECT 1 FROM content c WHERE c.stream = s.id), s.origin FROM stream s LEFT JOIN tenant t ON t.id = s.tenant ORDER BY s.id",
     )?;
-    let streams: Vec<(i64, Option<String>, Millis, bool)> = streams
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+    let streams: Vec<(i64, Option<String>, Millis, bool, String)> = streams
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?
         .collect::<rusqlite::Result<_>>()?;
+    // -1: was not active before; 0: is to be found active again
+    connection.prepare_cached("UPDATE account SET active = active - 1")?.execute([])?;
     for spec in sinks {
         let sink: i64 = connection
             .prepare_cached("SELECT id FROM sink WHERE name = ?")?
             .query_row([&spec.name], |row| row.get(0))?;
-        for (stream, tenant, stream_since, known) in &streams {
+        for (stream, tenant, stream_since, known, origin) in &streams {
             let taken = match (&spec.tenants, tenant) {
                 (Some(tenants), Some(tenant)) => tenants.contains(tenant),
                 _ => true,
@@ -234,9 +249,18 @@ fn open_accounts(
             let opened = connection
                 .prepare_cached("INSERT INTO account (stream, sink, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
                 .execute(params![stream, sink, since])?;
-            if opened == 1 && *known {
+            if opened == 1 && origin == "listed" {
                 owe_the_past(connection, *stream, sink, since, now)?;
             }
+            // taken again after it was not: owed from now, since nothing was kept for it meanwhile
+            connection
+                .prepare_cached(
+                    "UPDATE account SET active = 1, since = ?3 WHERE stream = ?1 AND sink = ?2 AND active = -1",
+                )?
+                .execute(params![stream, sink, now])?;
+            connection
+                .prepare_cached("UPDATE account SET active = 1 WHERE stream = ?1 AND sink = ?2")?
+                .execute(params![stream, sink])?;
         }
     }
     Ok(())
@@ -273,7 +297,7 @@ fn owe_the_past(
 }
 
 fn stream_row(connection: &Connection, tenant: &str, content_type: &str) -> Result<StreamRow, LedgerError> {
-    Ok(connection.prepare_cached("SELECT s.id, s.cursor, ifnull((SELECT min(since) FROM account WHERE stream = s.id), s.since), s.listed, s.listed_past, s.enabled
+    Ok(connection.prepare_cached("SELECT s.id, s.cursor, ifnull((SELECT min(since) FROM account WHERE stream = s.id AND active = 1), s.since), s.listed, s.listed_past, s.enabled
          FROM stream s JOIN tenant t ON t.id = s.tenant WHERE t.guid = ?1 AND s.content_type = ?2 AND s.origin = 'listed'")?.query_row(params![tenant, content_type],
         |row| {
             Ok(StreamRow {
@@ -299,7 +323,7 @@ fn sink_rows(connection: &Connection) -> Result<Vec<SinkRow>, LedgerError> {
 
 fn admit(connection: &Connection, admission: &Admission) -> Result<u64, LedgerError> {
     let mut owed_from = connection
-        .prepare_cached("SELECT min(since) FROM account WHERE stream = ?")?
+        .prepare_cached("SELECT min(since) FROM account WHERE stream = ? AND active = 1")?
         .query_row([admission.stream], |row| row.get::<_, Option<Millis>>(0))
         .optional()?
         .flatten();
@@ -313,7 +337,7 @@ fn admit(connection: &Connection, admission: &Admission) -> Result<u64, LedgerEr
         "UPDATE content SET uri = :uri, expires = max(expires, :expires) WHERE stream = :stream AND content_id = :content_id AND state = 0",
     )?;
     let mut owe = connection.prepare_cached(
-        "INSERT INTO delivery (sink, content, stream, created) SELECT sink, ?2, stream, ?3 FROM account WHERE stream = ?1 AND since <= ?3",
+        "INSERT INTO delivery (sink, content, stream, created) SELECT sink, ?2, stream, ?3 FROM account WHERE stream = ?1 AND since <= ?3 AND active = 1",
     )?;
     let mut new = 0;
     for content in &admission.contents {

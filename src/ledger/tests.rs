@@ -5,36 +5,36 @@ use auditferry_contract::EventId;
 use super::*;
 use crate::fetch::chunk::{ChunkBuilder, Frame};
 
-const T: Millis = 1_700_000_000_000;
-const HOUR: Millis = 3_600_000;
-const DAY: Millis = 24 * HOUR;
+pub(super) const T: Millis = 1_700_000_000_000;
+pub(super) const HOUR: Millis = 3_600_000;
+pub(super) const DAY: Millis = 24 * HOUR;
 const TENANT: &str = "41463f53-8812-40f4-890f-865bf6e35190";
 
-struct Story {
-    ledger: Ledger,
+pub(super) struct Story {
+    pub(super) ledger: Ledger,
     memory: Memory,
-    stream: i64,
-    sinks: Vec<SinkRow>,
+    pub(super) stream: i64,
+    pub(super) sinks: Vec<SinkRow>,
 }
 
-fn sink(name: &str, since: Option<Millis>) -> SinkSpec {
+pub(super) fn sink(name: &str, since: Option<Millis>) -> SinkSpec {
     SinkSpec { name: name.into(), since, tenants: None }
 }
 
-async fn begin(sinks: Vec<SinkSpec>) -> Story {
+pub(super) async fn begin(sinks: Vec<SinkSpec>) -> Story {
     let memory = Memory::new().unwrap();
     let ledger = Ledger::in_memory(&memory, Gate::default());
     let (streams, sinks) = register(&ledger, sinks, T).await;
     Story { ledger, memory, stream: streams[0].id, sinks }
 }
 
-async fn register(ledger: &Ledger, sinks: Vec<SinkSpec>, now: Millis) -> (Vec<StreamRow>, Vec<SinkRow>) {
+pub(super) async fn register(ledger: &Ledger, sinks: Vec<SinkSpec>, now: Millis) -> (Vec<StreamRow>, Vec<SinkRow>) {
     let stream = StreamSpec { tenant: TENANT.into(), content_type: "Audit.General".into(), since: now - DAY };
     ledger.register(vec![stream], sinks, now).await.unwrap()
 }
 
 impl Story {
-    async fn admit(&self, name: &str, created: Millis) {
+    pub(super) async fn admit(&self, name: &str, created: Millis) {
         let content =
             Listed { content_id: name.into(), uri: format!("https://x/{name}"), created, expires: created + 7 * DAY };
         let admission =
@@ -42,14 +42,14 @@ impl Story {
         self.ledger.admit(admission).await.unwrap();
     }
 
-    fn id(&self, name: &str) -> i64 {
+    pub(super) fn id(&self, name: &str) -> i64 {
         self.memory
             .with(|c| c.query_row("SELECT id FROM content WHERE content_id = ?", [name], |row| row.get(0)))
             .unwrap()
     }
 
     /// Stores a body whose records have these ids; 0 stands for a record without an id.
-    async fn store(&self, name: &str, ids: &[u8]) {
+    pub(super) async fn store(&self, name: &str, ids: &[u8]) {
         let content = self.id(name);
         let mut builder = ChunkBuilder::default();
         for id in ids {
@@ -73,7 +73,7 @@ impl Story {
     }
 
     /// Delivers everything that is ready for a sink; returns the records' ids in order.
-    async fn drain(&self, sink: usize) -> Vec<u8> {
+    pub(super) async fn drain(&self, sink: usize) -> Vec<u8> {
         let mut taken = Vec::new();
         for live in [true, false] {
             loop {
@@ -109,7 +109,7 @@ impl Story {
     }
 
     /// The books close, and the derived counts are what the rows say.
-    async fn close(&self) {
+    pub(super) async fn close(&self) {
         assert_eq!(self.ledger.books().await.unwrap().imbalances(), []);
         let derived = "SELECT (SELECT value FROM meta WHERE key = 'stored_bytes') = (SELECT ifnull(sum(length(body)), 0) FROM chunk)
           AND NOT EXISTS (SELECT 1 FROM sink k WHERE k.ahead <> (SELECT ifnull(sum(c.bytes), 0) FROM delivery d JOIN content c ON c.id = d.content
@@ -199,7 +199,7 @@ async fn what_expires_unfetched_is_a_gap_and_its_copies_still_arrive() {
     story.store("one", &[1, 2]).await;
     story.ledger.drop_from_back(story.sinks[0].id, 0, T).await.unwrap();
     story.admit("never", T - HOUR).await;
-    while story.ledger.expire(T + 8 * DAY).await.unwrap() {}
+    while story.ledger.expire(T + 8 * DAY, T + 8 * DAY).await.unwrap() {}
     story.close().await;
     let books = story.ledger.books().await.unwrap();
     assert_eq!(books.streams[0].accounts[0].lost, 2);

@@ -20,13 +20,13 @@ pub struct Due {
 
 impl Ledger {
     /// Whether there is something to expire, to forget or to say: most of the time there is not, and nothing needs to be written.
-    pub async fn due(&self, now: Millis, forget_before: Millis) -> Result<Due, LedgerError> {
+    pub async fn due(&self, expired_by: Millis, forget_before: Millis) -> Result<Due, LedgerError> {
         self.read(move |connection| {
             let ask = |sql: &str, parameter: Millis| -> rusqlite::Result<bool> {
                 connection.prepare_cached(sql)?.query_row([parameter], |row| row.get(0))
             };
             Ok(Due {
-                expired: ask("SELECT EXISTS (SELECT 1 FROM content WHERE state = 0 AND expires <= ?)", now)?,
+                expired: ask("SELECT EXISTS (SELECT 1 FROM content WHERE state = 0 AND expires <= ?)", expired_by)?,
                 old: ask("SELECT EXISTS (SELECT 1 FROM content WHERE state >= 3 AND admitted < ?)", forget_before)?,
                 gaps: ask("SELECT EXISTS (SELECT 1 FROM gap WHERE announced_closed = 0 AND id > ?)", 0)?,
             })
@@ -34,12 +34,12 @@ impl Ledger {
         .await
     }
 
-    /// Ends contents that can't be fetched any more as lost. Returns true when there may be more.
-    pub async fn expire(&self, now: Millis) -> Result<bool, LedgerError> {
+    /// Ends contents that expired by `before` without having been fetched as lost. Returns true when there may be more.
+    pub async fn expire(&self, before: Millis, now: Millis) -> Result<bool, LedgerError> {
         self.write("expire", move |connection| {
             let expired: Vec<i64> = connection
                 .prepare_cached("SELECT id FROM content WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2")?
-                .query_map(params![now, SLICE as i64], |row| row.get(0))?
+                .query_map(params![before, SLICE as i64], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for content in &expired {
                 contents::lose(connection, *content, "expired before it could be fetched", now)?;
@@ -62,11 +62,12 @@ impl Ledger {
                 .query_map(params![before, SLICE as i64], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             for content in &old {
+                contents::drop_body(connection, *content)?;
                 for sql in [
                     "DELETE FROM seen WHERE content = ?",
                     "DELETE FROM copy WHERE content = ?",
                     "DELETE FROM delivery WHERE content = ?",
-                    "DELETE FROM chunk WHERE content = ?",
+                    "DELETE FROM newcomer WHERE content = ?",
                     "UPDATE gap SET content = NULL WHERE content = ?",
                     "DELETE FROM content WHERE id = ?",
                 ] {

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::AsFd,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, TryLockError},
 };
 
 use async_trait::async_trait;
@@ -57,7 +57,12 @@ impl Sink for Stdout {
 
 /// One attempt. After one that stopped in the middle of a line, the next begins a new one.
 fn write_once(out: &mut dyn Write, lines: &[u8], torn: &Mutex<bool>) -> io::Result<()> {
-    let mut torn = torn.lock().unwrap_or_else(PoisonError::into_inner);
+    // a reader that is stuck holds one thread, not one for every attempt
+    let mut torn = match torn.try_lock() {
+        Ok(torn) => torn,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return Err(io::Error::other("an earlier write has not ended: nobody reads")),
+    };
     if *torn {
         put(out, b"\n").1?;
         *torn = false;

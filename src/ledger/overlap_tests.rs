@@ -1,0 +1,105 @@
+//! What happens while something else is under way: one small story each.
+
+use super::{
+    Counts, Ledger, LedgerError, Place, Progress,
+    tests::{DAY, HOUR, T, begin, register, sink},
+};
+
+fn whole(content: i64, records: i64) -> Progress {
+    Progress { content, from: 0, to: records, delivered: records as u64, filtered: 0, skipped: 0 }
+}
+
+#[tokio::test]
+async fn a_body_dropped_while_its_batch_is_under_way_is_delivered_once() {
+    let story = begin(vec![sink("a", None)]).await;
+    story.admit("one", T - HOUR).await;
+    story.store("one", &[1, 2]).await;
+    let sink = story.sinks[0].id;
+    assert_eq!(story.ledger.pieces(sink, false, T, Place::default(), 16).await.unwrap().len(), 1);
+    assert!(story.ledger.drop_from_back(sink, 0, T).await.unwrap() > 0);
+    // the sink took all of it: it need not be fetched again
+    story.ledger.confirm(sink, vec![whole(story.id("one"), 2)]).await.unwrap();
+    story.close().await;
+    let books = story.ledger.books().await.unwrap();
+    assert_eq!((books.streams[0].accounts[0].delivered, books.unfetched), (2, 0));
+}
+
+#[tokio::test]
+async fn a_part_of_a_dropped_body_is_sent_again() {
+    let story = begin(vec![sink("a", None)]).await;
+    story.admit("one", T - HOUR).await;
+    story.store("one", &[1, 2]).await;
+    let sink = story.sinks[0].id;
+    story.ledger.drop_from_back(sink, 0, T).await.unwrap();
+    story.ledger.confirm(sink, vec![whole(story.id("one"), 1)]).await.unwrap();
+    story.close().await;
+    story.store("one", &[1, 2]).await;
+    assert_eq!(story.drain(0).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn what_expires_while_it_is_fetched_or_delivered_breaks_nothing() {
+    let story = begin(vec![sink("a", None)]).await;
+    story.admit("one", T - HOUR).await;
+    let content = story.id("one");
+    story.ledger.store_chunk(content, 0, 0, 1, vec![1; 10]).await.unwrap();
+    while story.ledger.expire(T + 8 * DAY, T + 8 * DAY).await.unwrap() {}
+    // the fetch goes on, and nothing of it is kept
+    story.ledger.store_chunk(content, 1, 1, 1, vec![1; 10]).await.unwrap();
+    let counts = Counts { read: 2, unselected: 0, unreadable: 0, records: 2 };
+    story.ledger.complete(content, counts, T).await.unwrap();
+    story.ledger.fetch_failed(content, "late".into(), T).await.unwrap();
+    story.close().await;
+    assert_eq!(story.ledger.books().await.unwrap().stored_bytes, 0);
+    // a batch of it that was under way is in the gap already
+    story.ledger.confirm(story.sinks[0].id, vec![whole(content, 2)]).await.unwrap_or_else(|error| match error {
+        LedgerError::Broken(words) => panic!("{words}"),
+        _ => (),
+    });
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_took_is_owed_to_the_sink_that_comes_for_it() {
+    let other = |name: &str| super::SinkSpec { tenants: Some(vec!["another tenant".into()]), ..sink(name, None) };
+    let mut story = begin(vec![other("a")]).await;
+    story.admit("one", T - HOUR).await;
+    assert_eq!(story.ledger.books().await.unwrap().unfetched, 0);
+    story.sinks = register(&story.ledger, vec![other("a"), sink("b", Some(T - DAY))], T).await.1;
+    story.store("one", &[1]).await;
+    assert_eq!(story.drain(1).await, [1]);
+}
+
+#[tokio::test]
+async fn a_sink_that_is_gone_is_owed_nothing_new_and_keeps_what_it_was_owed() {
+    let mut story = begin(vec![sink("a", None), sink("b", None)]).await;
+    story.admit("one", T - HOUR).await;
+    story.store("one", &[1]).await;
+    story.sinks = register(&story.ledger, vec![sink("a", None)], T).await.1;
+    story.admit("two", T).await;
+    story.store("two", &[2]).await;
+    story.sinks = register(&story.ledger, vec![sink("a", None), sink("b", None)], T + HOUR).await.1;
+    story.admit("three", T + HOUR).await;
+    story.store("three", &[3, 2]).await;
+    let mut taken = story.drain(1).await;
+    taken.sort_unstable();
+    assert_eq!(taken, [1, 2, 3], "2 comes as a copy, since its owner was published while b was gone");
+    let mut all = story.drain(0).await;
+    all.sort_unstable();
+    assert_eq!(all, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn one_content_that_waits_does_not_hide_the_next_one_from_the_budget() {
+    let story = begin(vec![sink("a", None)]).await;
+    story.admit("one", T - 2 * HOUR).await;
+    story.admit("two", T - HOUR).await;
+    story.ledger.fetch_failed(story.id("one"), "broken".into(), T + HOUR).await.unwrap();
+    let view =
+        |ledger: Ledger, streams| async move { ledger.budget_view(streams, T).await.unwrap().sinks[0].first_missing };
+    assert_eq!(view(story.ledger.clone(), vec![story.stream]).await, Some(story.id("two")));
+    assert_eq!(
+        view(story.ledger.clone(), vec![]).await,
+        None,
+        "a stream that can't be fetched from has nothing to offer"
+    );
+}
