@@ -84,9 +84,10 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
         if stream.origin != "listed" && stream.read == 0 {
             continue;
         }
-        let listed = stream.listed.map_or("never".into(), |listed| format!("{} ago", ago(snapshot.now - listed)));
+        let listed =
+            stream.listed.map_or("no point yet".into(), |listed| format!("{} ago", ago(snapshot.now - listed)));
         match stream.origin.as_str() {
-            "listed" => writeln!(out, "{}  (listed {listed})", stream.name())?,
+            "listed" => writeln!(out, "{}  (listed up to {listed})", stream.name())?,
             "agent" => writeln!(out, "auditferry's own events")?,
             _ => writeln!(out, "{}", stream.name())?,
         }
@@ -126,11 +127,17 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
         }
     }
     match books.next_expiry {
-        Some(_) => writeln!(
+        Some(expires) if expires < snapshot.now => writeln!(
+            out,
+            "not fetched yet: {} contents, the first expired {} ago",
+            books.unfetched,
+            ago(snapshot.now - expires)
+        )?,
+        Some(expires) => writeln!(
             out,
             "not fetched yet: {} contents, the first expires in {}",
             books.unfetched,
-            ago((snapshot.seconds_to_loss() * 1000.0) as Millis)
+            ago(expires - snapshot.now)
         )?,
         None => writeln!(out, "not fetched yet: nothing")?,
     }

@@ -293,7 +293,7 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
         next_expiry: connection
             .prepare_cached("SELECT min(expires) FROM content WHERE state = 0")?
             .query_row([], |row| row.get(0))?,
-        seen: count("SELECT count(*) FROM seen")?,
+        seen: count("SELECT value FROM meta WHERE key = 'seen'")?,
         contents: count("SELECT count(*) FROM content")?,
         open_gaps: count("SELECT count(*) FROM gap WHERE closed_at IS NULL")?,
         gaps: count("SELECT count(*) FROM gap")?,

@@ -92,6 +92,7 @@ fn enter_one(
         .optional()?;
     match owner {
         None => {
+            add_seen(connection, 1)?;
             connection
                 .prepare_cached(
                     "INSERT INTO seen (tenant, second, id, content, generation) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -131,6 +132,7 @@ fn settle(connection: &Connection, content: i64, body: &Body, now: Millis) -> Re
             let vanished = connection
                 .prepare_cached("DELETE FROM seen WHERE content = ?1 AND generation < ?2")?
                 .execute([content, body.generation])?;
+            add_seen(connection, -(vanished as i64))?;
             let newcomers = count("SELECT count(*) FROM newcomer WHERE content = ?")?;
             if vanished > 0 || newcomers > 0 || known != body.records {
                 connection
@@ -191,6 +193,12 @@ fn close_if_settled(connection: &Connection, content: i64, records: i64) -> Resu
         connection.prepare_cached("DELETE FROM delivery WHERE content = ? AND lost = 0")?.execute([content])?;
     }
     super::deliveries::finish_content(connection, content)?;
+    Ok(())
+}
+
+/// Keeps the number of remembered ids.
+pub(super) fn add_seen(connection: &Connection, ids: i64) -> Result<(), LedgerError> {
+    connection.prepare_cached("UPDATE meta SET value = value + ? WHERE key = 'seen'")?.execute([ids])?;
     Ok(())
 }
 

@@ -112,6 +112,7 @@ impl Story {
     pub(super) async fn close(&self) {
         assert_eq!(self.ledger.books().await.unwrap().imbalances(), []);
         let derived = "SELECT (SELECT value FROM meta WHERE key = 'stored_bytes') = (SELECT ifnull(sum(length(body)), 0) FROM chunk)
+          AND (SELECT value FROM meta WHERE key = 'seen') = (SELECT count(*) FROM seen)
           AND NOT EXISTS (SELECT 1 FROM sink k WHERE k.ahead <> (SELECT ifnull(sum(c.bytes), 0) FROM delivery d JOIN content c ON c.id = d.content
             WHERE d.sink = k.id AND d.ready = 1 AND d.lost = 0))";
         assert!(self.memory.with(|c| c.query_row(derived, [], |row| row.get::<_, bool>(0))).unwrap());

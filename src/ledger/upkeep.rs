@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{Ledger, LedgerError, Millis, contents};
+use super::{Ledger, LedgerError, Millis, contents, seen};
 
 /// At most this many contents in one transaction.
 const SLICE: usize = 200;
@@ -63,8 +63,9 @@ impl Ledger {
                 .collect::<rusqlite::Result<_>>()?;
             for content in &old {
                 contents::drop_body(connection, *content)?;
+                let ids = connection.prepare_cached("DELETE FROM seen WHERE content = ?")?.execute([content])?;
+                seen::add_seen(connection, -(ids as i64))?;
                 for sql in [
-                    "DELETE FROM seen WHERE content = ?",
                     "DELETE FROM copy WHERE content = ?",
                     "DELETE FROM delivery WHERE content = ?",
                     "DELETE FROM newcomer WHERE content = ?",
