@@ -74,7 +74,13 @@ impl Collect {
             let now = millis(&self.world);
             let unsure = attempts.values().any(|attempt| attempt.unsure);
             if now >= asked.not_before && (unsure || now.saturating_sub(subscriptions_at) >= HOUR) {
-                match self.subscriptions(&mut attempts).await {
+                // what is under way when the agent stops is asked for again at the next start
+                let found = tokio::select! {
+                    biased;
+                    () = stop.wait() => break,
+                    found = self.subscriptions(&mut attempts) => found,
+                };
+                match found {
                     Ok(()) => {
                         subscriptions_at = now;
                         asked = Attempt::default();
@@ -98,7 +104,11 @@ impl Collect {
                 }
             }
             if subscriptions_at > Millis::MIN {
-                self.list_streams(&mut attempts).await?;
+                tokio::select! {
+                    biased;
+                    () = stop.wait() => break,
+                    listed = self.list_streams(&mut attempts) => listed?,
+                }
             }
             let wait = self.wait(&attempts, &asked);
             self.activity.pulse(&self.name, millis(&self.world), millis(&self.world) + wait.as_millis() as Millis);

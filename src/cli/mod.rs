@@ -185,6 +185,28 @@ mod tests {
         command(&[]).debug_assert();
     }
 
+    /// `UPDATE_DOCS=1 cargo test --lib the_page_of_commands` writes the page anew.
+    #[test]
+    fn the_page_of_commands_is_what_help_says() {
+        let kinds = crate::sinks::registry();
+        let mut page = String::from(
+            "# Commands\n\nWhat `--help` says, written down. Exit codes: 0 as asked, 2 configuration, 3 ledger unusable, 1 anything else.\n",
+        );
+        let mut all = command(&kinds).term_width(100);
+        all.build();
+        for sub in all.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+            let help = sub.render_long_help().to_string();
+            let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+            page += &format!("\n## {}\n\n```text\n{}\n```\n", sub.get_name(), help.join("\n").trim_end());
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, page, "docs/commands.md is not what --help says; UPDATE_DOCS=1 writes it anew");
+    }
+
     #[test]
     fn the_version_names_the_sinks_and_the_test_switches() {
         let kinds = crate::sinks::registry();

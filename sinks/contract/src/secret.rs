@@ -45,7 +45,7 @@ impl fmt::Debug for SecretRef {
 
 impl<'de> Deserialize<'de> for SecretRef {
     fn deserialize(value: &mut Value<'de>) -> Result<Self, DeserError> {
-        const FORMS: &str = "write { file = \"/path\" }, { env = \"NAME\" } or { key_vault = \"https://…\" }";
+        const FORMS: &str = "write { file = \"/path\" } or { env = \"NAME\" }";
         match value.as_ref() {
             // the value is neither kept nor quoted: it may be the real one
             ValueInner::String(_) | ValueInner::Integer(_) => {
