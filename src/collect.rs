@@ -70,6 +70,7 @@ impl Collect {
         let mut subscriptions_at = Millis::MIN;
         // asking for the subscriptions has a patience of its own: when it fails, streams that are known go on being listed
         let mut asked = Attempt::default();
+        let mut told = BTreeMap::new();
         while !stop.is_set() {
             let now = millis(&self.world);
             let unsure = attempts.values().any(|attempt| attempt.unsure);
@@ -110,9 +111,27 @@ impl Collect {
                     listed = self.list_streams(&mut attempts) => listed?,
                 }
             }
+            self.tell(&mut told).await?;
             let wait = self.wait(&attempts, &asked);
             self.activity.pulse(&self.name, millis(&self.world), millis(&self.world) + wait.as_millis() as Millis);
             stop.sleep(&self.world, wait).await;
+        }
+        Ok(())
+    }
+
+    /// Writes into the ledger which streams fail, when that has changed: `status` is another process.
+    async fn tell(&self, told: &mut BTreeMap<i64, Option<String>>) -> Result<(), LedgerError> {
+        let known = self.activity.streams();
+        for stream in &self.streams {
+            let Some(now_known) = known.get(&name(stream)) else { continue };
+            if told.get(&stream.id) == Some(&now_known.code) {
+                continue;
+            }
+            let words = now_known.error.clone();
+            match self.ledger.trouble("stream", name(stream), words, millis(&self.world)).await {
+                Ok(()) => drop(told.insert(stream.id, now_known.code.clone())),
+                Err(error) => self.ledger_trouble(error)?,
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     activity::{Activity, Pulse, SinkActivity, StreamActivity},
-    ledger::{Books, Gap, Ledger, LedgerError, Millis},
+    ledger::{Account, Books, Gap, Ledger, LedgerError, Millis, Trouble},
     source::office365::Counts,
 };
 
@@ -72,6 +72,11 @@ impl Snapshot {
         }
     }
 
+    /// Why a stream or a sink fails now, if it does.
+    pub fn trouble(&self, kind: &str, name: &str) -> Option<&Trouble> {
+        self.books.troubles.iter().find(|trouble| trouble.kind == kind && trouble.name == name)
+    }
+
     /// Loops that hang.
     pub fn hung(&self) -> Vec<&str> {
         let hung = |pulse: &Pulse| self.now - pulse.turned > HUNG && pulse.until < self.now;
@@ -100,8 +105,8 @@ impl Snapshot {
                     copies: stream.copies,
                     accepted: stream.accepted,
                     differing: stream.differing,
-                    error: self.live.streams.get(&stream.name()).and_then(|live| live.error.clone()),
-                    sinks: stream.accounts.iter().map(JsonAccount::from).collect(),
+                    error: self.trouble("stream", &stream.name()).map(|trouble| trouble.words.clone()),
+                    sinks: stream.accounts.clone(),
                 })
                 .collect(),
             sinks: self
@@ -114,10 +119,10 @@ impl Snapshot {
                     contents_owed: sink.contents,
                     oldest_owed: sink.oldest,
                     stored_bytes: sink.ahead,
-                    error: self.live.sinks.get(&sink.name).and_then(|live| live.error.clone()),
+                    error: self.trouble("sink", &sink.name).map(|trouble| trouble.words.clone()),
                 })
                 .collect(),
-            gaps: self.gaps.iter().map(JsonGap::from).collect(),
+            gaps: self.gaps.clone(),
             ledger: JsonLedger {
                 file_bytes: self.books.file_bytes,
                 body_bytes: self.books.stored_bytes,
@@ -138,7 +143,7 @@ struct JsonSnapshot {
     seconds_to_loss: Option<f64>,
     streams: Vec<JsonStream>,
     sinks: Vec<JsonSink>,
-    gaps: Vec<JsonGap>,
+    gaps: Vec<Gap>,
     ledger: JsonLedger,
 }
 
@@ -154,27 +159,7 @@ struct JsonStream {
     accepted: i64,
     differing: i64,
     error: Option<String>,
-    sinks: Vec<JsonAccount>,
-}
-
-#[derive(Serialize)]
-struct JsonAccount {
-    sink: String,
-    owed: i64,
-    delivered: i64,
-    filtered: i64,
-    skipped: i64,
-    quarantined: i64,
-    lost: i64,
-    pending: i64,
-}
-
-impl From<&crate::ledger::Account> for JsonAccount {
-    fn from(account: &crate::ledger::Account) -> Self {
-        let crate::ledger::Account { sink, owed, delivered, filtered, skipped, quarantined, lost, pending } =
-            account.clone();
-        JsonAccount { sink, owed, delivered, filtered, skipped, quarantined, lost, pending }
-    }
+    sinks: Vec<Account>,
 }
 
 #[derive(Serialize)]
@@ -185,55 +170,6 @@ struct JsonSink {
     oldest_owed: Option<Millis>,
     stored_bytes: u64,
     error: Option<String>,
-}
-
-#[derive(Serialize)]
-struct JsonGap {
-    id: i64,
-    tenant: Option<String>,
-    content_type: String,
-    sink: Option<String>,
-    content_id: Option<String>,
-    from: Millis,
-    to: Millis,
-    records: Option<u64>,
-    reason: String,
-    suspected: bool,
-    found_at: Millis,
-    closed_at: Option<Millis>,
-}
-
-impl From<&Gap> for JsonGap {
-    fn from(gap: &Gap) -> Self {
-        let Gap {
-            id,
-            tenant,
-            content_type,
-            sink,
-            content_id,
-            from,
-            to,
-            records,
-            reason,
-            suspected,
-            found_at,
-            closed_at,
-        } = gap.clone();
-        JsonGap {
-            id,
-            tenant,
-            content_type,
-            sink,
-            content_id,
-            from,
-            to,
-            records,
-            reason,
-            suspected,
-            found_at,
-            closed_at,
-        }
-    }
 }
 
 #[derive(Serialize)]

@@ -141,6 +141,10 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
         )?,
         None => writeln!(out, "not fetched yet: nothing")?,
     }
+    for trouble in &books.troubles {
+        let since = ago(snapshot.now - trouble.since);
+        writeln!(out, "{} {} fails since {since} ago: {}", trouble.kind, trouble.name, trouble.words)?;
+    }
     for (content, error) in &books.failing {
         writeln!(out, "  can't be fetched: {content}: {error}")?;
     }

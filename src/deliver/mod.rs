@@ -56,6 +56,8 @@ impl Deliver {
         let mut turn = Turn::default();
         let mut open: Option<Arc<dyn Sink>> = None;
         let mut failures = 0;
+        // what the ledger says of this sink: from an earlier life, not known
+        let mut told: Option<Option<String>> = None;
         while !stop.is_set() {
             self.pulse(Duration::from_secs(60));
             // registered before the ledger is read: what is stored meanwhile still wakes this loop
@@ -66,6 +68,9 @@ impl Deliver {
             let wait = match step {
                 Ok(Step::Delivered) => {
                     self.recovered(&mut failures);
+                    if told != Some(None) {
+                        self.tell(&mut told).await?;
+                    }
                     continue;
                 }
                 Ok(Step::Idle) => None,
@@ -82,6 +87,9 @@ impl Deliver {
                 }
                 Err(error) => return Err(error),
             };
+            if wait.is_some() {
+                self.tell(&mut told).await?;
+            }
             match wait {
                 Some(wait) => {
                     self.pulse(wait);
@@ -110,6 +118,21 @@ impl Deliver {
                 _ = close => {}
                 () = self.world.sleep(Duration::from_secs(5)) => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Writes into the ledger why this sink fails, or that it does not, when that has changed: `status` is another process.
+    async fn tell(&self, told: &mut Option<Option<String>>) -> Result<(), LedgerError> {
+        let words = self.activity.sinks().get(&self.name).and_then(|known| known.error.clone());
+        if told.as_ref() == Some(&words) {
+            return Ok(());
+        }
+        match self.ledger.trouble("sink", self.name.clone(), words.clone(), millis(&self.world)).await {
+            Ok(()) => *told = Some(words),
+            // it is said elsewhere that the ledger can't be written
+            Err(error) if error.passes() => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! The conservation counts, and what else a snapshot needs.
 
 use rusqlite::Connection;
+use serde::Serialize;
 
-use super::{Ledger, LedgerError, Millis, deliveries};
+use super::{Ledger, LedgerError, Millis, Trouble, deliveries, troubles};
 
 /// The books of one stream: each record once, at its first store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct StreamBooks {
 }
 
 /// What one sink was owed of one stream, and what became of it (records).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Account {
     /// The sink's name.
     pub sink: String,
@@ -119,6 +120,8 @@ pub struct Books {
     pub lost_contents: Vec<(String, String, String, u64)>,
     /// Size of the ledger's file, bytes.
     pub file_bytes: u64,
+    /// What fails now.
+    pub troubles: Vec<Trouble>,
     /// Content ids with their last fetch error, a few of the oldest.
     pub failing: Vec<(String, String)>,
 }
@@ -287,6 +290,7 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
     Ok(Books {
         lost_contents,
         failing,
+        troubles: troubles::troubles(connection)?,
         sinks: sinks(connection, &[], 0, true)?,
         stored_bytes: count("SELECT value FROM meta WHERE key = 'stored_bytes'")?,
         unfetched: count("SELECT count(*) FROM content WHERE state = 0")?,

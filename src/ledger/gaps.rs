@@ -1,6 +1,7 @@
 //! What is known to be lost, and what has been said about it.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
 
 use super::{Ledger, LedgerError, Millis};
 
@@ -29,7 +30,7 @@ impl Found {
 }
 
 /// A row of the gap table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
     /// Key.
     pub id: i64,

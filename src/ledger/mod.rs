@@ -16,6 +16,7 @@ mod seen;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod troubles;
 mod upkeep;
 mod writer;
 
@@ -36,6 +37,7 @@ pub use requeue::OwnEvent;
 pub use seen::Entered;
 pub use streams::{Admission, Listed, SinkRow, SinkSpec, StreamRow, StreamSpec};
 
+pub use troubles::Trouble;
 pub use upkeep::Due;
 
 use crate::world::Gate;

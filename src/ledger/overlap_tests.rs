@@ -100,3 +100,21 @@ async fn one_content_that_waits_does_not_hide_the_next_one_from_the_budget() {
         "a stream that can't be fetched from has nothing to offer"
     );
 }
+
+#[tokio::test]
+async fn what_fails_is_told_to_other_processes_with_its_beginning() {
+    let story = begin(vec![sink("a", None)]).await;
+    let say = |words: Option<&str>, now| story.ledger.trouble("sink", "a".into(), words.map(str::to_owned), now);
+    say(Some("no token"), T).await.unwrap();
+    say(Some("no token"), T + HOUR).await.unwrap();
+    let troubles = story.ledger.books().await.unwrap().troubles;
+    assert_eq!(
+        (troubles[0].words.as_str(), troubles[0].since),
+        ("no token", T),
+        "the same words go on since they began"
+    );
+    say(Some("no topic"), T + 2 * HOUR).await.unwrap();
+    assert_eq!(story.ledger.books().await.unwrap().troubles[0].since, T + 2 * HOUR);
+    say(None, T + 3 * HOUR).await.unwrap();
+    assert_eq!(story.ledger.books().await.unwrap().troubles, []);
+}

@@ -98,6 +98,9 @@ CREATE TABLE lost_content (
   stream INTEGER NOT NULL, sink INTEGER NOT NULL, reason TEXT NOT NULL, contents INTEGER NOT NULL, PRIMARY KEY (stream, sink, reason)
 ) STRICT, WITHOUT ROWID;
 
+-- Streams and sinks that fail now, for commands that run beside the agent: `tenant/content type`, or the sink's name.
+CREATE TABLE trouble (kind TEXT NOT NULL, name TEXT NOT NULL, words TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (kind, name)) STRICT, WITHOUT ROWID;
+
 -- What commands asked for; kept for the auditor.
 CREATE TABLE request (
   id INTEGER PRIMARY KEY, who TEXT NOT NULL, what TEXT NOT NULL, asked_at INTEGER NOT NULL, taken_at INTEGER, ended_at INTEGER, outcome TEXT

@@ -22,6 +22,9 @@ fn a_sink_without_its_folder_keeps_its_backlog_and_gets_every_record_once_later(
     let owed = text.lines().find(|line| line.starts_with("sink stuck: ")).unwrap();
     assert!(owed.starts_with(&format!("sink stuck: {contents} contents owed, the oldest published ")), "{text}");
     assert!(text.contains("sink whole: nothing owed\n"), "{text}");
+    let fails =
+        text.lines().find(|line| line.starts_with("sink stuck fails since ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(fails.ends_with("missing is not there; create it"), "{fails}");
 
     let (_, metrics) = get(&stage, "/metrics").unwrap();
     let value = |name: &str| series(&metrics, name).unwrap_or_else(|| panic!("{name} is not in\n{metrics}"));
@@ -46,7 +49,9 @@ fn a_sink_without_its_folder_keeps_its_backlog_and_gets_every_record_once_later(
     let whole = ids(&stage.path("whole.jsonl"));
     assert_eq!(whole.len() as u64, delivered(&stage, "whole"));
     assert_eq!(ids(&stage.path("missing/stuck.jsonl")), whole);
-    assert_eq!(stage.status().unwrap()["closed"], true);
+    let status = stage.status().unwrap();
+    assert_eq!(status["closed"], true);
+    assert_eq!(status["sinks"][1]["error"], serde_json::Value::Null, "it fails no more: {status:#}");
 }
 
 #[test]
