@@ -68,6 +68,7 @@ struct Known {
     pulses: BTreeMap<String, Pulse>,
     ledger_error: Option<String>,
     fetch_failures: BTreeMap<String, u64>,
+    started: Option<Millis>,
 }
 
 /// Shared by the loops, written by each for itself, read by whoever renders.
@@ -102,6 +103,16 @@ impl Activity {
     /// The ledger can't be written, or can again.
     pub fn ledger_error(&self, error: Option<String>) {
         self.lock().ledger_error = error;
+    }
+
+    /// The agent starts now.
+    pub fn started(&self, now: Millis) {
+        self.lock().started = Some(now);
+    }
+
+    /// When the agent started.
+    pub fn start(&self) -> Option<Millis> {
+        self.lock().started
     }
 
     /// A body could not be fetched.

@@ -175,9 +175,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         tenants: sink.tenants.clone(),
     });
     let (streams, sink_rows) = ledger.register(streams.collect(), specs.collect(), now).await?;
-    for row in sink_rows.iter().filter(|row| !row.configured) {
-        warn!(sink = row.name, "is gone from the configuration; what it is owed is kept");
-    }
+    activity.started(now);
     let mut loops = JoinSet::new();
     let mut origins = BTreeMap::new();
     for source in sources {

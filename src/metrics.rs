@@ -21,7 +21,7 @@ macro_rules! definitions {
 definitions! {
     BUILD = "auditferry_build_info", "always 1; what is running", ["version", "features"];
     SECONDS_TO_LOSS = "auditferry_seconds_to_loss", "time until the first owed content without a stored body expires; +Inf when there is none", [];
-    LISTING_AGE = "auditferry_stream_listing_age_seconds", "time since the stream was last listed to its end", ["stream"];
+    LISTING_AGE = "auditferry_stream_listing_age_seconds", "time since the stream was last listed to its end; never yet: since the agent started", ["stream"];
     STREAM_ERROR = "auditferry_stream_failing", "1 while the stream can't be listed, with the code of the last error", ["stream", "code"];
     READ = "auditferry_records_read_total", "records in fetched bodies, each once", ["stream"];
     UNSELECTED = "auditferry_records_unselected_total", "records that the selection leaves out", ["stream"];
@@ -109,10 +109,12 @@ fn streams(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     scrape.counter(&COPIES, of(|stream| stream.copies))?;
     scrape.counter(&ACCEPTED, of(|stream| stream.accepted))?;
     scrape.counter(&DIFFERING, of(|stream| stream.differing))?;
-    let listed = names.iter().zip(&snapshot.books.streams).filter_map(|(name, stream)| {
-        let age = (snapshot.now - stream.listed?) as f64 / 1000.0;
-        Some((vec![name.as_str()], age.max(0.0)))
-    });
+    let listed = names.iter().zip(&snapshot.books.streams).filter(|(_, stream)| stream.origin == "listed").filter_map(
+        |(name, stream)| {
+            let age = (snapshot.now - stream.listed.or(snapshot.live.started)?) as f64 / 1000.0;
+            Some((vec![name.as_str()], age.max(0.0)))
+        },
+    );
     scrape.gauge(&LISTING_AGE, listed.collect())?;
     let failing =
         snapshot.live.streams.iter().filter_map(|(name, live)| Some((vec![name.as_str(), live.code.as_deref()?], 1.0)));

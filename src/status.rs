@@ -29,6 +29,8 @@ pub struct Snapshot {
 /// What only the running agent knows.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
+    /// When the agent started.
+    pub started: Option<Millis>,
     /// By sink name.
     pub sinks: BTreeMap<String, SinkActivity>,
     /// By `tenant/content type`.
@@ -54,6 +56,7 @@ impl Snapshot {
         let books = ledger.books().await?;
         let gaps = ledger.gaps(20).await?;
         let live = activity.map_or_else(Live::default, |activity| Live {
+            started: activity.start(),
             sinks: activity.sinks(),
             streams: activity.streams(),
             pulses: activity.pulses(),

@@ -17,6 +17,7 @@ use crate::{
 const MEMORY: Millis = 10 * 24 * 3_600_000;
 /// A content that can't be fetched is given up this long after its expiry.
 const GRACE: Millis = 6 * 3_600_000;
+const HOUR: Millis = 3_600_000;
 /// Between two turns without a wake-up.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -32,8 +33,9 @@ pub struct Sweep {
 impl Sweep {
     /// Runs until `stop`; ends early only when the ledger is broken.
     pub async fn run(self, mut stop: Stop) -> Result<(), LedgerError> {
+        let mut said_at = Millis::MIN;
         while !stop.is_set() {
-            match self.turn().await {
+            match self.turn(&mut said_at).await {
                 Ok(()) => {}
                 Err(error) if error.passes() => {
                     error!("{error}");
@@ -53,15 +55,33 @@ impl Sweep {
         Ok(())
     }
 
-    async fn turn(&self) -> Result<(), LedgerError> {
+    async fn turn(&self, said_at: &mut Millis) -> Result<(), LedgerError> {
         self.drop_bodies().await?;
         let now = millis(&self.world);
+        if now.saturating_sub(*said_at) >= HOUR {
+            *said_at = now;
+            self.say_what_is_gone().await?;
+        }
         // the service ends what has expired (AF20051); this is for a service that can't be asked, and a clock that may be wrong
         let due = self.ledger.due(now - GRACE, now - MEMORY).await?;
         while due.expired && self.ledger.expire(now - GRACE, now).await? {}
         while due.old && self.ledger.forget(now - MEMORY).await? {}
         if due.gaps || due.expired {
             self.announce(now).await?;
+        }
+        Ok(())
+    }
+
+    /// A sink that is gone from the configuration while something is owed to it: said hourly, since it ends nothing by itself.
+    async fn say_what_is_gone(&self) -> Result<(), LedgerError> {
+        for sink in self.ledger.sinks().await?.iter().filter(|sink| !sink.configured) {
+            if let Some(oldest) = self.ledger.oldest_owed(sink.id).await? {
+                let hours = (millis(&self.world) - oldest) / HOUR;
+                warn!(
+                    sink = sink.name,
+                    "is gone from the configuration, and is owed contents of {hours} h ago; put it back under its name"
+                );
+            }
         }
         Ok(())
     }

@@ -3,10 +3,14 @@
 use std::{fmt::Write, fs, path::Path};
 
 use auditferry_contract::{Confirmation, SecretRef, SinkKind};
+use futures_util::FutureExt;
 use serde::Serialize;
 
 use super::{ConfigArgs, Exit};
-use crate::config::{self, Config, Line, SinkConfig, SourceConfig, secret::Secrets};
+use crate::{
+    config::{self, Config, Line, SinkConfig, SourceConfig, secret::Secrets},
+    ledger::Ledger,
+};
 
 /// Options of `check`.
 #[derive(clap::Args, Clone, Debug)]
@@ -21,7 +25,7 @@ pub struct Args {
 /// What `check` found. `ok` is false exactly when the exit code is 2.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Outcome {
-    /// True when the agent would start with this.
+    /// False also for what is referred to and missing, and for a sink that is gone while owed; `run` would start and retry.
     pub ok: bool,
     /// Mistakes in the files.
     pub mistakes: Vec<Line>,
@@ -107,7 +111,22 @@ pub fn examine(config: &Config, secrets: &Secrets) -> Outcome {
             warnings.push(format!("source `{}`: {words}", source.name));
         }
     }
+    unresolved.extend(gone_sinks(config));
     Outcome { ok: unresolved.is_empty(), mistakes: Vec::new(), unresolved, warnings, tables }
+}
+
+/// Sinks that the ledger owes something and the configuration does not name: a sink is its name.
+fn gone_sinks(config: &Config) -> Vec<String> {
+    // without a ledger nothing is owed; one that can't be read is for `run` and `status` to tell
+    let Ok(ledger) = Ledger::open_for_reading(&config.agent.state_dir) else { return Vec::new() };
+    let Some(Ok(books)) = ledger.books().now_or_never() else { return Vec::new() };
+    let gone = |name: &str| config.sinks.iter().all(|sink| sink.name != name);
+    let owed = books.sinks.iter().filter(|sink| sink.contents > 0 && gone(&sink.name));
+    owed.map(|sink| {
+        let (name, contents) = (&sink.name, sink.contents);
+        format!("sink `{name}` is gone from the configuration while {contents} contents are owed to it: put it back under its name")
+    })
+    .collect()
 }
 
 fn certificates(path: &Path) -> Result<(), String> {

@@ -5,6 +5,7 @@
 mod agent;
 mod books;
 mod demo;
+mod gone;
 mod kill;
 mod ledger;
 mod logs;
