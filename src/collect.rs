@@ -201,7 +201,14 @@ impl Collect {
                         known.code = None;
                     });
                 }
-                Err(Trouble::Source(error)) => self.failed(stream, attempt, &error),
+                Err(Trouble::Source(error)) => {
+                    self.failed(stream, attempt, &error);
+                    if error.class == Class::StartSubscription
+                        && let Err(error) = self.ledger.subscription_off(stream.id, now).await
+                    {
+                        self.ledger_trouble(error)?;
+                    }
+                }
                 Err(Trouble::Paging(words)) => {
                     let delay = retry::LISTING.after(attempt.failures + 1, &*self.world.random);
                     self.noted(stream, attempt, "Paging", words, delay);

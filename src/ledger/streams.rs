@@ -144,6 +144,22 @@ impl Ledger {
         .await
     }
 
+    /// Notes that the subscription was found off after it had been on: the gap is known from here, whatever becomes of the
+    /// request that starts it again.
+    pub async fn subscription_off(&self, stream: i64, now: Millis) -> Result<(), LedgerError> {
+        self.write("subscription off", move |connection| {
+            let (enabled, listed): (bool, Option<Millis>) = connection
+                .prepare_cached("SELECT enabled, listed FROM stream WHERE id = ?")?
+                .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            if enabled {
+                let from = listed.unwrap_or(now);
+                gaps::record(connection, &gaps::Found::window(stream, from, now, "subscription disabled", true), now)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Records that a window could not be listed before the service stopped offering it, and moves the cursor past it.
     /// `suspected`: it was never listed, so nothing may have been there.
     pub async fn unlisted(
