@@ -128,3 +128,25 @@ fn a_wrong_command_line_is_a_mistake_of_configuration() {
     let (code, _, err) = check(folder.path(), &[], None);
     assert!(code == 2 && err.contains("--config <FILE>"), "{code} {err}");
 }
+
+#[test]
+fn the_configurations_of_the_examples_and_of_the_readme_are_good() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let registry = auditferry::sinks::registry();
+    let mut checked = 0;
+    for entry in fs::read_dir(root.join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let report = auditferry::config::load(&[path], &registry).err().map(|report| report.render(false));
+            assert_eq!(report, None);
+            checked += 1;
+        }
+    }
+    assert!(checked > 0, "there is an example of a configuration");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let from = readme.find("```toml").expect("the README shows a configuration") + "```toml".len();
+    let text = &readme[from..from + readme[from..].find("```").unwrap()];
+    let file = auditferry::config::SourceFile { path: "README.md".into(), text: text.into() };
+    let report = auditferry::config::parse(vec![file], &registry).err().map(|report| report.render(false));
+    assert_eq!(report, None);
+}
