@@ -52,7 +52,7 @@ definitions! {
     FETCH_FAILURES = "auditferry_fetch_failures_total", "bodies that could not be fetched and are tried again, by code", ["code"];
     UNFETCHED = "auditferry_contents_unfetched", "contents owed without a stored body", [];
     GAPS = "auditferry_gaps", "gaps recorded", ["state"];
-    LEDGER_BYTES = "auditferry_ledger_bytes", "sizes of the ledger's parts: file, bodies (compressed)", ["part"];
+    LEDGER_BYTES = "auditferry_ledger_bytes", "sizes of the ledger's parts: file, wal (its log), bodies (compressed, in the file)", ["part"];
     LEDGER_ROWS = "auditferry_ledger_rows", "rows of the ledger's parts", ["part"];
     LEDGER_WRITABLE = "auditferry_ledger_writable", "0 while the ledger can't be written", [];
     LOOP_AGE = "auditferry_loop_turn_age_seconds", "time since the loop last turned", ["loop"];
@@ -201,7 +201,11 @@ fn ledger(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     scrape.gauge(&GAPS, vec![(vec!["open"], books.open_gaps as f64), (vec!["all"], books.gaps as f64)])?;
     scrape.gauge(
         &LEDGER_BYTES,
-        vec![(vec!["file"], books.file_bytes as f64), (vec!["bodies"], books.stored_bytes as f64)],
+        vec![
+            (vec!["file"], books.file_bytes as f64),
+            (vec!["wal"], books.wal_bytes as f64),
+            (vec!["bodies"], books.stored_bytes as f64),
+        ],
     )?;
     scrape.gauge(&LEDGER_ROWS, vec![(vec!["contents"], books.contents as f64), (vec!["ids"], books.seen as f64)])?;
     let writable = if snapshot.live.ledger_error.is_some() { 0.0 } else { 1.0 };

@@ -128,6 +128,7 @@ impl Snapshot {
             gaps: self.gaps.clone(),
             ledger: JsonLedger {
                 file_bytes: self.books.file_bytes,
+                wal_bytes: self.books.wal_bytes,
                 body_bytes: self.books.stored_bytes,
                 contents: self.books.contents,
                 unfetched: self.books.unfetched,
@@ -178,6 +179,7 @@ struct JsonSink {
 #[derive(Serialize)]
 struct JsonLedger {
     file_bytes: u64,
+    wal_bytes: u64,
     body_bytes: u64,
     contents: u64,
     unfetched: u64,

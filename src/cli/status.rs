@@ -164,8 +164,9 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "ledger: {} on disk, of it {} of bodies; {} contents and {} ids remembered",
-        bytes(books.file_bytes),
+        "ledger: {} on disk, {} of it its log, {} bodies; {} contents and {} ids remembered",
+        bytes(books.file_bytes + books.wal_bytes),
+        bytes(books.wal_bytes),
         bytes(books.stored_bytes),
         books.contents,
         books.seen

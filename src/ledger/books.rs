@@ -120,6 +120,8 @@ pub struct Books {
     pub lost_contents: Vec<(String, String, String, u64)>,
     /// Size of the ledger's file, bytes.
     pub file_bytes: u64,
+    /// Size of its write-ahead log, bytes.
+    pub wal_bytes: u64,
     /// What fails now.
     pub troubles: Vec<Trouble>,
     /// Content ids with their last fetch error, a few of the oldest.
@@ -166,12 +168,16 @@ impl Books {
 impl Ledger {
     /// A snapshot: one read transaction.
     pub async fn books(&self) -> Result<Books, LedgerError> {
-        self.read(|connection| {
+        let wal = self.file.as_ref().map(|file| file.with_extension("sqlite-wal"));
+        self.read(move |connection| {
             let begun = connection.is_autocommit();
             if begun {
                 connection.execute_batch("BEGIN DEFERRED")?;
             }
-            let books = books(connection);
+            let mut books = books(connection);
+            if let (Ok(books), Some(size)) = (&mut books, wal.and_then(|wal| std::fs::metadata(wal).ok())) {
+                books.wal_bytes = size.len();
+            }
             if begun {
                 connection.execute_batch("COMMIT")?;
             }
@@ -302,6 +308,7 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
         open_gaps: count("SELECT count(*) FROM gap WHERE closed_at IS NULL")?,
         gaps: count("SELECT count(*) FROM gap")?,
         file_bytes: count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?,
+        wal_bytes: 0,
         streams,
     })
 }

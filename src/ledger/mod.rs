@@ -49,6 +49,8 @@ pub type Millis = i64;
 #[derive(Clone)]
 pub struct Ledger {
     engine: Arc<writer::Engine>,
+    /// The database; `None`: in memory.
+    file: Option<Arc<Path>>,
 }
 
 impl Ledger {
@@ -57,20 +59,20 @@ impl Ledger {
         let (connection, file) = open::writer(dir)?;
         let engine = writer::Engine::thread(connection, &file)
             .map_err(|cause| OpenError::Directory { dir: dir.to_owned(), cause })?;
-        Ok(Ledger { engine: Arc::new(engine) })
+        Ok(Ledger { engine: Arc::new(engine), file: Some(file.into()) })
     }
 
     /// Opens it for reading only: what commands do, beside a running agent too.
     pub fn open_for_reading(dir: &Path) -> Result<Ledger, OpenError> {
-        let (connection, _) = open::command_reader(dir)?;
+        let (connection, file) = open::command_reader(dir)?;
         let engine = writer::Engine::Inline { shared: Arc::new(Mutex::new(connection)), gate: Gate::default() };
-        Ok(Ledger { engine: Arc::new(engine) })
+        Ok(Ledger { engine: Arc::new(engine), file: Some(file.into()) })
     }
 
     /// A ledger in memory that outlives the handle, for the crash test: both sides of every transaction are a gate.
     #[cfg(any(test, feature = "testing"))]
     pub fn in_memory(memory: &Memory, gate: Gate) -> Ledger {
-        Ledger { engine: Arc::new(writer::Engine::Inline { shared: Arc::clone(&memory.0), gate }) }
+        Ledger { engine: Arc::new(writer::Engine::Inline { shared: Arc::clone(&memory.0), gate }), file: None }
     }
 
     async fn write<T: Send + 'static>(
