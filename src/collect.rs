@@ -259,10 +259,18 @@ impl Collect {
     async fn list(&self, stream: &StreamRow) -> Result<u64, Trouble> {
         let row = self.ledger.stream(&stream.tenant, &stream.content_type).await?;
         let now = millis(&self.world);
-        let service_now = self.source.service_now();
+        let mut service_now = self.source.service_now();
         let bound = timestamp(row.lower_bound);
         // a stream that was never listed begins at its cursor, too: what it was to begin with may be out of reach by now
-        let recent = window::live(Some(timestamp(row.cursor)), bound, service_now);
+        // and a cursor that a wrong clock has put into the future still lists the last hours
+        let plan = |now: Timestamp| window::live(Some(timestamp(row.cursor).min(now)), bound, now);
+        let mut recent = plan(service_now);
+        if recent.gap.is_some() {
+            // before a loss is written down, the service is asked for the time: it may be this machine's clock that jumped
+            self.source.ensure_subscriptions().await?;
+            service_now = self.source.service_now();
+            recent = plan(service_now);
+        }
         if let Some((from, to)) = recent.gap {
             warn!(
                 tenant = row.tenant,
