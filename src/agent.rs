@@ -194,6 +194,11 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         let collect = Collect { world, ledger, source: source.source, streams, poll: source.poll, activity, name };
         loops.spawn(collect.run(stop.clone()));
     }
+    let clocks = streams.iter().filter_map(|row| {
+        let origin: &Origin = origins.get(&row.id)?;
+        Some((row.id, format!("{}/{}", row.tenant, row.content_type), origin.source.clone()))
+    });
+    let clocks = clocks.collect();
     let fetch =
         Fetch { world: world.on("fetch"), ledger: ledger.clone(), origins, body_budget, activity: activity.clone() };
     loops.spawn(fetch.run(stop.clone()));
@@ -213,6 +218,6 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         };
         loops.spawn(deliver.run(stop.clone()));
     }
-    loops.spawn(Sweep { world: world.on("sweep"), ledger, body_budget, activity }.run(stop.clone()));
+    loops.spawn(Sweep { world: world.on("sweep"), ledger, body_budget, activity, sources: clocks }.run(stop.clone()));
     Ok(loops)
 }

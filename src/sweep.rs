@@ -10,13 +10,14 @@ use crate::{
     budget::{self, SinkState},
     ledger::{Ledger, LedgerError, Millis},
     own_events,
+    source::office365::Office365,
     world::World,
 };
 
 /// A content is remembered this long after it was admitted: the service repeats records days later.
 const MEMORY: Millis = 10 * 24 * 3_600_000;
-/// A content that can't be fetched is given up this long after its expiry.
-const GRACE: Millis = 6 * 3_600_000;
+/// A content that can't be fetched is given up this long after its expiry: the service itself says when one has expired.
+const GRACE: Millis = 600_000;
 const HOUR: Millis = 3_600_000;
 /// Between two turns without a wake-up.
 const EVERY: Duration = Duration::from_secs(60);
@@ -28,6 +29,8 @@ pub struct Sweep {
     /// Compressed bytes.
     pub(crate) body_budget: u64,
     pub(crate) activity: Activity,
+    /// Of each stream: key, `tenant/content type`, and the client that knows the service's time.
+    pub(crate) sources: Vec<(i64, String, Office365)>,
 }
 
 impl Sweep {
@@ -62,13 +65,26 @@ impl Sweep {
             *said_at = now;
             self.say_what_is_gone().await?;
         }
-        // the service ends what has expired (AF20051); this is for a service that can't be asked, and a clock that may be wrong
-        let due = self.ledger.due(now - GRACE, now - MEMORY).await?;
-        while due.expired && self.ledger.expire(now - GRACE, now).await? {}
+        self.expire(now).await?;
+        let due = self.ledger.due(now - MEMORY).await?;
         while due.old && self.ledger.forget(now - MEMORY).await? {}
-        if due.gaps || due.expired {
+        if due.gaps {
             self.announce(now).await?;
         }
+        Ok(())
+    }
+
+    /// By the service's time, once it was heard in this life: a wrong clock of this machine must not end what can still be had.
+    async fn expire(&self, now: Millis) -> Result<(), LedgerError> {
+        let known = self.activity.streams();
+        for (stream, name, source) in &self.sources {
+            if known.get(name).is_some_and(|stream| stream.listed_at.is_some()) {
+                let before = source.service_now().as_millisecond() - GRACE;
+                while self.ledger.expire(vec![*stream], true, before, now).await? {}
+            }
+        }
+        let configured: Vec<i64> = self.sources.iter().map(|(stream, ..)| *stream).collect();
+        while self.ledger.expire(configured.clone(), false, now - GRACE, now).await? {}
         Ok(())
     }
 

@@ -43,7 +43,7 @@ async fn what_expires_while_it_is_fetched_or_delivered_breaks_nothing() {
     story.admit("one", T - HOUR).await;
     let content = story.id("one");
     story.ledger.store_chunk(content, 0, 0, 1, vec![1; 10]).await.unwrap();
-    while story.ledger.expire(T + 8 * DAY, T + 8 * DAY).await.unwrap() {}
+    while story.ledger.expire(vec![story.stream], true, T + 8 * DAY, T + 8 * DAY).await.unwrap() {}
     // the fetch goes on, and nothing of it is kept
     story.ledger.store_chunk(content, 1, 1, 1, vec![1; 10]).await.unwrap();
     let counts = Counts { read: 2, unselected: 0, unreadable: 0, records: 2 };

@@ -200,7 +200,7 @@ async fn what_expires_unfetched_is_a_gap_and_its_copies_still_arrive() {
     story.store("one", &[1, 2]).await;
     story.ledger.drop_from_back(story.sinks[0].id, 0, T).await.unwrap();
     story.admit("never", T - HOUR).await;
-    while story.ledger.expire(T + 8 * DAY, T + 8 * DAY).await.unwrap() {}
+    while story.ledger.expire(vec![story.stream], true, T + 8 * DAY, T + 8 * DAY).await.unwrap() {}
     story.close().await;
     let books = story.ledger.books().await.unwrap();
     assert_eq!(books.streams[0].accounts[0].lost, 2);

@@ -1,6 +1,6 @@
 //! What `sweep` asks of the ledger: expiry, forgetting, dropping bodies.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{Ledger, LedgerError, Millis, contents, seen};
 
@@ -10,8 +10,6 @@ const SLICE: usize = 200;
 /// What there is for `sweep` to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// Contents have expired.
-    pub expired: bool,
     /// Contents are old enough to be forgotten.
     pub old: bool,
     /// Gaps are open, or not everything about them is said.
@@ -19,14 +17,13 @@ pub struct Due {
 }
 
 impl Ledger {
-    /// Whether there is something to expire, to forget or to say: most of the time there is not, and nothing needs to be written.
-    pub async fn due(&self, expired_by: Millis, forget_before: Millis) -> Result<Due, LedgerError> {
+    /// Whether there is something to forget or to say: most of the time there is not, and nothing needs to be written.
+    pub async fn due(&self, forget_before: Millis) -> Result<Due, LedgerError> {
         self.read(move |connection| {
             let ask = |sql: &str, parameter: Millis| -> rusqlite::Result<bool> {
                 connection.prepare_cached(sql)?.query_row([parameter], |row| row.get(0))
             };
             Ok(Due {
-                expired: ask("SELECT EXISTS (SELECT 1 FROM content WHERE state = 0 AND expires <= ?)", expired_by)?,
                 old: ask("SELECT EXISTS (SELECT 1 FROM content WHERE state >= 3 AND admitted < ?)", forget_before)?,
                 gaps: ask("SELECT EXISTS (SELECT 1 FROM gap WHERE announced_closed = 0 AND id > ?)", 0)?,
             })
@@ -34,13 +31,30 @@ impl Ledger {
         .await
     }
 
-    /// Ends contents that expired by `before` without having been fetched as lost. Returns true when there may be more.
-    pub async fn expire(&self, before: Millis, now: Millis) -> Result<bool, LedgerError> {
+    /// Ends contents of these streams (`inside`), or of all others, that expired by `before` without having been fetched as lost.
+    /// Returns true when there may be more.
+    pub async fn expire(
+        &self,
+        streams: Vec<i64>,
+        inside: bool,
+        before: Millis,
+        now: Millis,
+    ) -> Result<bool, LedgerError> {
+        let of = format!("{streams:?}");
+        let find = move |connection: &Connection| -> Result<Vec<i64>, LedgerError> {
+            let mut statement = connection.prepare_cached(
+                "SELECT id FROM content WHERE state = 0 AND expires <= ?1 AND (stream IN (SELECT value FROM json_each(?2))) = ?3
+                 ORDER BY expires LIMIT ?4",
+            )?;
+            let rows = statement.query_map(params![before, of, inside, SLICE as i64], |row| row.get(0))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        };
+        // most of the time there is nothing, and nothing needs to be written
+        if self.read(find.clone()).await?.is_empty() {
+            return Ok(false);
+        }
         self.write("expire", move |connection| {
-            let expired: Vec<i64> = connection
-                .prepare_cached("SELECT id FROM content WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2")?
-                .query_map(params![before, SLICE as i64], |row| row.get(0))?
-                .collect::<rusqlite::Result<_>>()?;
+            let expired = find(connection)?;
             for content in &expired {
                 contents::lose(connection, *content, "expired before it could be fetched", now)?;
             }

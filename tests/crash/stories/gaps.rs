@@ -131,3 +131,23 @@ fn an_agent_that_was_down_for_8_days_says_what_is_lost_and_goes_on_with_what_is_
         assert!(known || content.created >= stage.now() - 2 * poll, "{lost} is in no gap");
     }
 }
+
+#[test]
+fn a_machine_whose_clock_jumps_8_days_ahead_and_back_invents_no_gap_and_misses_nothing() {
+    let mut stage = Stage::new(calm(10 * MINUTE, HOUR));
+    let sinks = [SinkPlan::fake("siem")];
+    live(&mut stage, &sinks, 2 * HOUR, |_| {});
+    // the service goes on as before: seen from a machine that is 8 days ahead, it is 8 days behind
+    let jump = 8 * DAY;
+    stage.pass(jump);
+    stage.service(|profile| profile.skew_ms = -(jump.as_millis() as i64));
+    live(&mut stage, &sinks, 2 * HOUR, |_| {});
+    let due = |stage: &Stage, sink: &str| {
+        let service_now = stage.now() - jump.as_millis() as Millis;
+        let contents = published(stage);
+        missing(stage, sink, contents.iter().filter(|content| content.created < service_now - 600_000))
+    };
+    assert_eq!(gaps(&stage), []);
+    assert_eq!(due(&stage, "siem"), Vec::<String>::new());
+    arrived_once(&stage, "siem");
+}
