@@ -9,6 +9,9 @@ use tokio::sync::Notify;
 
 use crate::ledger::Millis;
 
+/// A loop that has not turned for this long, and does not sleep until a time to come, hangs (milliseconds).
+const HUNG: Millis = 5 * 60_000;
+
 /// Wake-ups between loops. Losing one costs time, never data.
 #[derive(Default)]
 pub struct Hints {
@@ -105,6 +108,12 @@ impl Activity {
         self.lock().ledger_error = error;
     }
 
+    /// Loops that hang: no turn for 5 minutes, and no sleep until a time to come.
+    pub fn hung(&self, now: Millis) -> Vec<String> {
+        let hung = |pulse: &Pulse| now - pulse.turned > HUNG && pulse.until < now;
+        self.lock().pulses.iter().filter(|(_, pulse)| hung(pulse)).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The agent starts now.
     pub fn started(&self, now: Millis) {
         self.lock().started = Some(now);
@@ -143,5 +152,20 @@ impl Activity {
     /// Failed fetches by code.
     pub fn fetch_failures(&self) -> BTreeMap<String, u64> {
         self.lock().fetch_failures.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_hangs_after_5_minutes_unless_it_sleeps_until_a_time_to_come() {
+        let activity = Activity::default();
+        activity.pulse("fetch", 0, 60_000);
+        activity.pulse("sink", 0, HUNG + 60_000);
+        assert_eq!(activity.hung(HUNG), Vec::<String>::new());
+        assert_eq!(activity.hung(HUNG + 1), ["fetch"]);
+        assert_eq!(activity.hung(HUNG + 60_001), ["fetch", "sink"]);
     }
 }

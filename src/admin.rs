@@ -38,8 +38,6 @@ pub struct Admin {
     pub activity: Activity,
     /// The sources.
     pub sources: Vec<WatchedSource>,
-    /// When the agent started.
-    pub started: Millis,
 }
 
 /// Serves until `stop` resolves.
@@ -100,14 +98,7 @@ async fn scrape(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 
 /// Live: every loop has turned within 5 minutes, or sleeps until a time not yet past. No sink and no service matters.
 async fn livez(State(admin): State<Arc<Admin>>) -> Answer {
-    let now = millis(&admin.world);
-    let hung: Vec<String> = admin
-        .activity
-        .pulses()
-        .into_iter()
-        .filter(|(_, pulse)| now - pulse.turned > crate::status::HUNG && pulse.until < now)
-        .map(|(name, _)| name)
-        .collect();
+    let hung = admin.activity.hung(millis(&admin.world));
     if hung.is_empty() {
         (StatusCode::OK, "live\n".into())
     } else {

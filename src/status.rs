@@ -10,9 +10,6 @@ use crate::{
     source::office365::Counts,
 };
 
-/// A loop that has not turned for this long, and does not sleep until a time to come, hangs (milliseconds).
-pub const HUNG: Millis = 5 * 60_000;
-
 /// Everything that is rendered anywhere.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -78,12 +75,6 @@ impl Snapshot {
     /// Why a stream or a sink fails now, if it does.
     pub fn trouble(&self, kind: &str, name: &str) -> Option<&Trouble> {
         self.books.troubles.iter().find(|trouble| trouble.kind == kind && trouble.name == name)
-    }
-
-    /// Loops that hang.
-    pub fn hung(&self) -> Vec<&str> {
-        let hung = |pulse: &Pulse| self.now - pulse.turned > HUNG && pulse.until < self.now;
-        self.live.pulses.iter().filter(|(_, pulse)| hung(pulse)).map(|(name, _)| name.as_str()).collect()
     }
 
     /// The snapshot as JSON of a documented shape; the only rendering that programs should read besides `/metrics`.

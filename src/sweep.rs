@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use crate::{
     activity::Activity,
     agent::{Stop, millis},
-    budget::{self, SinkState},
+    budget,
     ledger::{Ledger, LedgerError, Millis},
     own_events,
     source::office365::Office365,
@@ -106,12 +106,7 @@ impl Sweep {
         let mut freed = 0;
         loop {
             let view = self.ledger.budget_view(Vec::new(), millis(&self.world)).await?;
-            let sinks: Vec<SinkState> = view
-                .sinks
-                .iter()
-                .map(|sink| SinkState { sink: sink.id, ahead: sink.ahead, first_missing: sink.first_missing })
-                .collect();
-            let Some(drop) = budget::plan(&sinks, view.total, self.body_budget).drop else { break };
+            let Some(drop) = budget::plan(&view.states(), view.total, self.body_budget).drop else { break };
             let bytes = self.ledger.drop_from_back(drop.sink, drop.share, millis(&self.world)).await?;
             if bytes == 0 {
                 break;

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::{
     activity::Activity,
     admin::{self, Admin, WatchedSource},
-    agent::{self, AgentError, Setup, SinkSetup, SourceSetup, millis},
+    agent::{self, AgentError, Setup, SinkSetup, SourceSetup},
     cli::{ConfigArgs, Exit},
     codec,
     config::{self, Config, LogFormat, SourceConfig, secret::Secrets},
@@ -103,7 +103,7 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
     };
     let (tell, told) = watch::channel(false);
     let clock = Arc::clone(&world.clock);
-    let admin = Admin { started: millis(&world), world, ledger, activity, sources };
+    let admin = Admin { world, ledger, activity, sources };
     let mut ended = told.clone();
     let served = admin::serve(listener, admin, wait(told));
     let served = async {

@@ -16,7 +16,7 @@ use tracing::{debug, error, warn};
 use crate::{
     activity::Activity,
     agent::{Stop, millis},
-    budget::{self, Fetch as Wanted, SinkState},
+    budget::{self, Fetch as Wanted},
     config::Select,
     ledger::{Entered, FetchTarget, Ledger, LedgerError, Millis, Need},
     retry,
@@ -179,12 +179,7 @@ impl Fetch {
         let now = millis(&self.world);
         let streams = self.ready(busy);
         let view = self.ledger.budget_view(streams.clone(), now).await?;
-        let sinks: Vec<SinkState> = view
-            .sinks
-            .iter()
-            .map(|sink| SinkState { sink: sink.id, ahead: sink.ahead, first_missing: sink.first_missing })
-            .collect();
-        let plan = budget::plan(&sinks, view.total, self.body_budget);
+        let plan = budget::plan(&view.states(), view.total, self.body_budget);
         if plan.drop.is_some() {
             self.activity.hints.sweep.notify_one();
         }

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::{Ledger, LedgerError, Millis, Trouble, deliveries, troubles};
+use crate::budget::SinkState;
 
 /// The books of one stream: each record once, at its first store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +94,14 @@ pub struct BudgetView {
     pub sinks: Vec<SinkView>,
     /// Compressed bytes stored in all.
     pub total: u64,
+}
+
+impl BudgetView {
+    /// As `budget::plan` takes it.
+    pub fn states(&self) -> Vec<SinkState> {
+        let sinks = self.sinks.iter();
+        sinks.map(|sink| SinkState { sink: sink.id, ahead: sink.ahead, first_missing: sink.first_missing }).collect()
+    }
 }
 
 /// A snapshot of the ledger.
