@@ -5,6 +5,7 @@
 
 mod cases;
 mod env;
+pub mod fakes;
 mod messages;
 
 use auditferry_contract::SinkKind;
@@ -22,7 +23,25 @@ pub enum State {
     Unwritable,
     /// An earlier run was killed in the middle of a message; what it left behind is no whole message.
     Torn,
+    /// It takes the next batch whole, and its answer never comes: the connection ends. Fine after that.
+    AnswerLost,
+    /// It takes the next batch whole, and its answer makes no sense. Fine after that.
+    AnswerUnreadable,
+    /// It takes everything, and answers half a second later than usual.
+    Slow,
+    /// It refuses for good each message whose body holds [`POISON`], in the way in which the real one refuses a message.
+    RefusesPoison,
+    /// It takes no batch of more than [`MOST`] messages, and says so as the real one does when a batch is too large for it.
+    BatchTooLarge,
+    /// It refuses the agent: token expired, login refused.
+    Unauthorised,
 }
+
+/// What a destination in [`State::RefusesPoison`] refuses.
+pub const POISON: &str = "\u{2620}poison";
+
+/// The largest batch, in messages, of a destination in [`State::BatchTooLarge`].
+pub const MOST: usize = 3;
 
 /// Where a sink delivers to, seen from the other side.
 pub trait Destination: Send + Sync {

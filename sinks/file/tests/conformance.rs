@@ -48,6 +48,7 @@ impl Destination for Folder {
                 let mut file = fs::OpenOptions::new().append(true).open(self.path()).expect("the file is there");
                 file.write_all(b"{\"torn\":\"\xc3").is_ok()
             }
+            _ => false,
         }
     }
 

@@ -61,7 +61,7 @@ impl Destination for Redirected {
                 stdout_to(writer)
             }
             // what was written to a pipe can't be taken back, so there is no torn end to find when it is opened
-            State::Torn => false,
+            _ => false,
         }
     }
 

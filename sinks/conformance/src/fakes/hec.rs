@@ -1,0 +1,1 @@
+//! A fake Splunk HTTP Event Collector.

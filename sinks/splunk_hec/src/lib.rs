@@ -1,0 +1,1 @@
+//! events to the Splunk HTTP Event Collector.

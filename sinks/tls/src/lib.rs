@@ -1,0 +1,1 @@
+//! CA, client certificate and server name for the sinks that use TLS.
