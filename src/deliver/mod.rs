@@ -219,7 +219,7 @@ impl Deliver {
                     self.pulse(wait);
                     stop.sleep(&self.world, wait).await;
                 }
-                result => return result,
+                result => return result.map(|_| ()),
             }
         }
     }

@@ -108,35 +108,35 @@ impl Ledger {
 
     /// Records what `sink` has settled; only now is it delivered. Everything in one transaction: progress, quarantine and books.
     ///
-    /// A step whose delivery was lost or whose body was dropped meanwhile is passed over, and what was refused in it with it. Every
-    /// other step must stand where its delivery stands, and every `Refused` must lie in one of the steps.
+    /// Says for each step whether it was applied: one whose delivery was lost or whose body was dropped meanwhile is passed over, and
+    /// what was refused in it with it. Every other step must stand where its delivery stands and bring what was refused in it, and every
+    /// `Refused` must lie in one of the steps.
     pub async fn confirm(
         &self,
         sink: i64,
         progress: Vec<Progress>,
         refused: Vec<Refused>,
         now: Millis,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Vec<bool>, LedgerError> {
         self.write("confirm", move |connection| {
-            let mut kept = 0;
+            let (mut kept, mut applied) = (0, Vec::with_capacity(progress.len()));
             for step in &progress {
                 let inside =
                     |one: &&Refused| one.content == step.content && (step.from..step.to).contains(&one.position);
                 let inside: Vec<&Refused> = refused.iter().filter(inside).collect();
-                if inside.len() as u64 != step.quarantined {
-                    return Err(unfit(step));
-                }
                 kept += inside.len();
-                // before the confirmation: the last one of a content takes its body along
-                if is_open(connection, sink, step)? {
+                let open = is_open(connection, sink, step, inside.len() as u64)?;
+                if open {
+                    // first what was refused: the confirmation of a content's end takes its body along
                     quarantine::keep(connection, sink, &inside, now)?;
                     confirm(connection, sink, step)?;
                 }
+                applied.push(open);
             }
             if kept != refused.len() {
                 return Err(LedgerError::Broken(format!("{} refused records lie in no step", refused.len() - kept)));
             }
-            Ok(())
+            Ok(applied)
         })
         .await
     }
@@ -247,7 +247,7 @@ fn skip(
 }
 
 /// Whether a step can be applied; false: its delivery was lost, or its body dropped, while the batch was under way.
-fn is_open(connection: &Connection, sink: i64, step: &Progress) -> Result<bool, LedgerError> {
+fn is_open(connection: &Connection, sink: i64, step: &Progress, refused: u64) -> Result<bool, LedgerError> {
     let records: i64 = connection
         .prepare_cached("SELECT ifnull(records, -1) FROM content WHERE id = ?")?
         .query_row([step.content], |row| row.get(0))
@@ -264,7 +264,7 @@ fn is_open(connection: &Connection, sink: i64, step: &Progress) -> Result<bool, 
         Some((_, _, true)) => return Ok(false),
         // its body was dropped while the batch was under way: settled as a whole, or sent again
         Some((progress, false, false)) if progress == step.from => {
-            if step.from != 0 || step.to != records {
+            if step.from != 0 || step.to != records || refused != step.quarantined {
                 return Ok(false);
             }
         }
@@ -272,7 +272,7 @@ fn is_open(connection: &Connection, sink: i64, step: &Progress) -> Result<bool, 
         _ => return Err(unfit(step)),
     }
     let settled = step.delivered + step.filtered + step.skipped + step.quarantined;
-    if settled != (step.to - step.from) as u64 || step.to > records {
+    if settled != (step.to - step.from) as u64 || step.to > records || refused != step.quarantined {
         return Err(unfit(step));
     }
     Ok(true)
