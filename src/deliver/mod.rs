@@ -349,7 +349,7 @@ enum Step {
 async fn lost(sink: Option<&dyn Sink>) -> Cause {
     match sink {
         Some(sink) => match AssertUnwindSafe(sink.lost()).catch_unwind().await {
-            Ok(cause) => cause,
+            Ok(lost) => lost.cause,
             Err(_) => Cause("the sink panicked".into()),
         },
         None => std::future::pending().await,
