@@ -12,9 +12,13 @@ mod open;
 #[cfg(test)]
 mod overlap_tests;
 mod quarantine;
+#[cfg(test)]
+mod quarantine_tests;
 mod requests;
 mod requeue;
 mod retire;
+#[cfg(test)]
+mod retire_tests;
 mod seen;
 mod sinks;
 mod streams;
