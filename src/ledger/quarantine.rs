@@ -94,7 +94,11 @@ pub(super) fn add_bytes(connection: &Connection, sink: i64, bytes: i64) -> Resul
 /// One line of at most `most` bytes, cut between characters; what would break the line becomes a blank.
 fn one_line(text: &str, most: usize) -> String {
     let mut line = String::with_capacity(text.len().min(most));
-    for c in text.trim_matches(|c: char| c.is_whitespace() || c.is_control()).chars().map(|c| if c.is_control() { ' ' } else { c }) {
+    for c in text
+        .trim_matches(|c: char| c.is_whitespace() || c.is_control())
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+    {
         if line.len() + c.len_utf8() > most {
             break;
         }
