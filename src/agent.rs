@@ -16,6 +16,7 @@ use crate::{
     env::SinkEnv,
     fetch::{Fetch, Origin},
     ledger::{Ledger, LedgerError, Millis, SinkSpec, StreamRow, StreamSpec},
+    requests::Requests,
     source::office365::{Office365, window},
     sweep::Sweep,
     world::World,
@@ -71,6 +72,8 @@ pub struct Setup {
     pub env: Arc<dyn Env>,
     /// Compressed bytes of bodies kept for slow sinks.
     pub body_budget: u64,
+    /// How often to look for what commands asked for: a second, but in a test whose time is cheap and whose every wake-up counts.
+    pub requests_every: Duration,
     /// What renderings read.
     pub activity: Activity,
 }
@@ -161,7 +164,7 @@ fn outcome(ended: Option<Result<Result<(), LedgerError>, tokio::task::JoinError>
 }
 
 async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerError>>, AgentError> {
-    let Setup { world, ledger, sources, sinks, env, body_budget, activity } = setup;
+    let Setup { world, ledger, sources, sinks, env, body_budget, requests_every, activity } = setup;
     let now = millis(&world);
     let streams = sources.iter().flat_map(|source| {
         source.content_types.iter().map(|content_type| StreamSpec {
@@ -219,6 +222,13 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         };
         loops.spawn(deliver.run(stop.clone()));
     }
+    let requests = Requests {
+        world: world.on("requests"),
+        ledger: ledger.clone(),
+        activity: activity.clone(),
+        every: requests_every,
+    };
+    loops.spawn(requests.run(stop.clone()));
     loops.spawn(Sweep { world: world.on("sweep"), ledger, body_budget, activity, sources: clocks }.run(stop.clone()));
     Ok(loops)
 }

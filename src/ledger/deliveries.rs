@@ -167,8 +167,9 @@ impl Ledger {
 
     /// Records what `sink` has settled; only now is it delivered. Everything in one transaction: progress, quarantine and books.
     ///
-    /// A step whose delivery was lost or whose body was dropped meanwhile is passed over, and what was refused in it with it. Every
-    /// other step must stand where its delivery stands, and every `Refused` must lie in one of the steps. Answers for each step whether it was applied.
+    /// Says for each step whether it was applied: one whose delivery was lost or whose body was dropped meanwhile is passed over, and
+    /// what was refused in it with it. Every other step must stand where its delivery stands and bring what was refused in it, and every
+    /// `Refused` must lie in one of the steps.
     pub async fn confirm(
         &self,
         sink: i64,
@@ -183,15 +184,9 @@ impl Ledger {
                     |one: &&Refused| one.content == step.content && (step.from..step.to).contains(&one.position);
                 let inside: Vec<&Refused> = refused.iter().filter(inside).collect();
                 kept += inside.len();
-                let open = match is_open(connection, sink, step)? {
-                    Standing::Gone => false,
-                    // what was refused can't be kept without its body
-                    Standing::Dropped => step.quarantined == 0,
-                    Standing::Open if inside.len() as u64 != step.quarantined => return Err(unfit(step)),
-                    Standing::Open => true,
-                };
-                // before the confirmation: the last one of a content takes its body along
+                let open = is_open(connection, sink, step, inside.len() as u64)?;
                 if open {
+                    // first what was refused: the confirmation of a content's end takes its body along
                     quarantine::keep(connection, sink, &inside, now)?;
                     confirm(connection, sink, step)?;
                 }
@@ -320,16 +315,8 @@ fn skip(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Where the delivery stands that a step is for.
-enum Standing {
-    Open,
-    /// Its body was dropped while the batch was under way: settled as a whole, or sent again.
-    Dropped,
-    /// It was lost, or its body dropped and perhaps fetched again.
-    Gone,
-}
-
-fn is_open(connection: &Connection, sink: i64, step: &Progress) -> Result<Standing, LedgerError> {
+/// Whether a step can be applied; false: its delivery was lost, or its body dropped, while the batch was under way.
+fn is_open(connection: &Connection, sink: i64, step: &Progress, refused: u64) -> Result<bool, LedgerError> {
     let (records, generation): (i64, i64) = connection
         .prepare_cached("SELECT ifnull(records, -1), generation FROM content WHERE id = ?")?
         .query_row([step.content], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -341,26 +328,26 @@ fn is_open(connection: &Connection, sink: i64, step: &Progress) -> Result<Standi
             Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?, row.get::<_, bool>(2)?))
         })
         .optional()?;
-    let standing = match delivery {
+    match delivery {
         // it expired while the batch was under way: the gap stands, and says more than is lost
-        Some((_, _, true)) => return Ok(Standing::Gone),
-        // dropped and fetched again: the positions of the new body may be others
-        Some((progress, true, false)) if generation != step.generation && progress == 0 => return Ok(Standing::Gone),
+        Some((_, _, true)) => return Ok(false),
+        // dropped and fetched again while the batch was under way: the positions of the new body may be others
+        Some((0, true, false)) if generation != step.generation => return Ok(false),
+        // its body was dropped while the batch was under way, which raises the generation: settled as a whole, or sent again
         Some((progress, false, false)) if progress == step.from => {
-            // dropping a body raises the generation
-            if step.from != 0 || step.to != records || generation != step.generation + 1 {
-                return Ok(Standing::Gone);
+            let whole = step.from == 0 && step.to == records && generation == step.generation + 1;
+            if !whole || refused != step.quarantined {
+                return Ok(false);
             }
-            Standing::Dropped
         }
-        Some((progress, true, false)) if progress == step.from => Standing::Open,
+        Some((progress, true, false)) if progress == step.from => {}
         _ => return Err(unfit(step)),
-    };
+    }
     let settled = step.delivered + step.filtered + step.skipped + step.quarantined;
-    if settled != (step.to - step.from) as u64 || step.to > records {
+    if settled != (step.to - step.from) as u64 || step.to > records || refused != step.quarantined {
         return Err(unfit(step));
     }
-    Ok(standing)
+    Ok(true)
 }
 
 fn confirm(connection: &Connection, sink: i64, step: &Progress) -> Result<(), LedgerError> {

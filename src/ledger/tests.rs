@@ -12,7 +12,7 @@ const TENANT: &str = "41463f53-8812-40f4-890f-865bf6e35190";
 
 pub(super) struct Story {
     pub(super) ledger: Ledger,
-    memory: Memory,
+    pub(super) memory: Memory,
     pub(super) stream: i64,
     pub(super) sinks: Vec<SinkRow>,
 }
