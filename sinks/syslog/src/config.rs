@@ -129,8 +129,8 @@ impl CheckedSink for Checked {
     }
 
     async fn open(&self, env: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {
-        let stream = connect(&self.address, &self.tls, env.as_ref(), &self.patience).await?;
-        Ok(Arc::new(SyslogSink::new(stream, self.address.clone(), self.formatter.clone())))
+        let connected = connect(&self.address, &self.tls, env.as_ref(), &self.patience).await?;
+        Ok(Arc::new(SyslogSink::new(connected, self.address.clone(), self.formatter.clone())))
     }
 }
 

@@ -1,6 +1,14 @@
 //! Name, connection, handshake: one try each.
 
-use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use auditferry_contract::{Cause, Env, SinkError};
 use auditferry_tls::Tls;
@@ -14,7 +22,13 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{address::Address, words::failed};
 
-/// An open connection, plain or not.
+/// An open connection, plain or not, and its socket under another descriptor, which tells what the stream does not.
+pub struct Connected {
+    pub stream: Box<dyn Stream>,
+    pub socket: OwnedFd,
+}
+
+/// What bytes go through.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -43,12 +57,7 @@ const SEND_BUFFER: usize = 256 << 10;
 const VERDICT: Duration = Duration::from_millis(500);
 
 /// Connects and shakes hands.
-pub async fn connect(
-    address: &Address,
-    tls: &Tls,
-    env: &dyn Env,
-    patience: &Patience,
-) -> Result<Box<dyn Stream>, SinkError> {
+pub async fn connect(address: &Address, tls: &Tls, env: &dyn Env, patience: &Patience) -> Result<Connected, SinkError> {
     // files first: what is wrong with them needs no connection to be told
     let config = if address.tls { Some(tls.client_config(env).await.map_err(SinkError::blocked)?) } else { None };
     let found = lookup_host((address.host.as_str(), address.port)).await;
@@ -60,15 +69,16 @@ pub async fn connect(
     })?;
     let stream =
         TcpStream::connect(addresses.as_slice()).await.map_err(|error| failed(address, "connecting to", &error))?;
-    prepare(&stream, patience).map_err(|error| failed(address, "setting up the connection to", &error))?;
-    let Some(config) = config else { return Ok(Box::new(stream)) };
+    let prepared = prepare(&stream, patience).and_then(|()| stream.as_fd().try_clone_to_owned());
+    let socket = prepared.map_err(|error| failed(address, "setting up the connection to", &error))?;
+    let Some(config) = config else { return Ok(Connected { stream: Box::new(stream), socket }) };
     let name = ServerName::try_from(tls.server_name().unwrap_or(&address.host).to_string());
     // `check` has looked at both; said again rather than assumed
     let name = name.map_err(|error| SinkError::blocked(Cause(format!("{address}: not a name for TLS: {error}"))))?;
     let shaken = TlsConnector::from(Arc::clone(&config)).connect(name, stream).await;
     let mut stream = shaken.map_err(|error| failed(address, "the TLS handshake with", &error))?;
     verdict(&mut stream).await.map_err(|error| failed(address, "the TLS handshake with", &error))?;
-    Ok(Box::new(stream))
+    Ok(Connected { stream: Box::new(stream), socket })
 }
 
 fn prepare(stream: &TcpStream, patience: &Patience) -> io::Result<()> {

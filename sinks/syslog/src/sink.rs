@@ -1,8 +1,9 @@
 //! The open connection: frames go out, and whatever comes back is a sign that it ends.
 
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
     io,
+    os::fd::OwnedFd,
     pin::Pin,
     sync::{Mutex, PoisonError},
     task::{Context, Poll, Waker},
@@ -10,18 +11,22 @@ use std::{
 };
 
 use async_trait::async_trait;
-use auditferry_contract::{Batch, Cause, Confirmation, Sink, SinkError};
+use auditferry_contract::{Batch, Cause, Confirmation, Lost, Sink, SinkError};
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split};
 
 use crate::{
     address::Address,
-    connect::Stream,
+    connect::{Connected, Stream},
     format::Formatter,
     words::{closed, failed},
 };
 
 /// The contract's bound for a clean stop.
 const CLOSING: Duration = Duration::from_secs(5);
+/// After the peer's end, how long its reset is waited for: bytes of ours that reach a peer which has closed are answered by one, a
+/// round trip after they were sent.
+const AFTERMATH: Duration = Duration::from_secs(1);
 /// A buffer that one large batch made is not kept.
 const KEPT: usize = 512 << 10;
 
@@ -29,6 +34,7 @@ const KEPT: usize = 512 << 10;
 pub struct SyslogSink {
     address: Address,
     formatter: Formatter,
+    socket: OwnedFd,
     writing: tokio::sync::Mutex<Writing>,
     // held within one poll only
     reading: Mutex<Reading>,
@@ -46,15 +52,23 @@ struct Reading {
     /// Who is to be told when something comes: the socket remembers one only, so whoever just looks must not take its place.
     waiting: Option<Waker>,
     /// How it ended, once it has.
-    end: Option<SinkError>,
+    end: Option<End>,
+}
+
+#[derive(Clone)]
+struct End {
+    error: SinkError,
+    /// The peer closed its side; nothing broke so far.
+    closed: bool,
 }
 
 impl SyslogSink {
-    pub fn new(stream: Box<dyn Stream>, address: Address, formatter: Formatter) -> Self {
+    pub fn new(connected: Connected, address: Address, formatter: Formatter) -> Self {
+        let Connected { stream, socket } = connected;
         let (read, write) = split(stream);
         let writing = Writing { half: write, buffer: Vec::new(), torn: false };
         let reading = Reading { half: read, waiting: None, end: None };
-        SyslogSink { address, formatter, writing: writing.into(), reading: Mutex::new(reading) }
+        SyslogSink { address, formatter, socket, writing: writing.into(), reading: Mutex::new(reading) }
     }
 
     fn reading(&self) -> std::sync::MutexGuard<'_, Reading> {
@@ -62,7 +76,7 @@ impl SyslogSink {
     }
 
     /// Waits for the connection's end.
-    async fn ended(&self) -> SinkError {
+    async fn ended(&self) -> End {
         poll_fn(|context| {
             let mut reading = self.reading();
             reading.waiting = Some(context.waker().clone());
@@ -79,7 +93,7 @@ impl SyslogSink {
             Poll::Pending => Ok(()),
             Poll::Ready(end) => {
                 waker.wake();
-                Err(end)
+                Err(end.error)
             }
         }
     }
@@ -87,18 +101,18 @@ impl SyslogSink {
 
 impl Reading {
     /// Reads and throws away what comes, which in syslog means nothing; resolves with the connection's end.
-    fn poll(&mut self, context: &mut Context<'_>, address: &Address) -> Poll<SinkError> {
+    fn poll(&mut self, context: &mut Context<'_>, address: &Address) -> Poll<End> {
         if let Some(end) = &self.end {
             return Poll::Ready(end.clone());
         }
         let end = match self.drain(context) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) => SinkError::retry(closed(address)),
+            Poll::Ready(Ok(())) => End { error: SinkError::retry(closed(address)), closed: true },
             // GnuTLS closes without a farewell; lost bytes are no danger here, there are none to come
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                SinkError::retry(closed(address))
+                End { error: SinkError::retry(closed(address)), closed: true }
             }
-            Poll::Ready(Err(error)) => failed(address, "the connection to", &error),
+            Poll::Ready(Err(error)) => End { error: failed(address, "the connection to", &error), closed: false },
         };
         self.end = Some(end.clone());
         Poll::Ready(end)
@@ -161,8 +175,18 @@ impl Sink for SyslogSink {
         self.look()
     }
 
-    async fn lost(&self) -> Cause {
-        self.ended().await.cause().clone()
+    async fn lost(&self) -> Lost {
+        let End { error, closed } = self.ended().await;
+        let cause = error.cause().clone();
+        if !closed {
+            return Lost::broken(cause);
+        }
+        // what is in the middle of going out has not been read by a peer that has ended; nor has what it answers by a reset, which a
+        // reading socket does not show once it has seen the end
+        let _ = tokio::time::timeout(AFTERMATH, pending::<()>()).await;
+        let whole = self.writing.try_lock().is_ok_and(|writing| !writing.torn);
+        let reset = !matches!(sockopt::socket_error(&self.socket), Ok(Ok(())));
+        if whole && !reset { Lost::orderly(cause) } else { Lost::broken(cause) }
     }
 
     async fn close(&self) {
