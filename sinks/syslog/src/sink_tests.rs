@@ -151,6 +151,18 @@ async fn a_reset_and_bytes_that_nobody_read_are_a_broken_connection() {
 }
 
 #[tokio::test]
+async fn an_end_with_a_reset_behind_it_is_no_orderly_one() {
+    let peer = Peer::new(Manner::HalfCloses);
+    let sink = peer.open().await;
+    ended(&sink).await;
+    // it has ended here before the reset is on its way
+    let (found, ()) = tokio::join!(lost(&sink), async { peer.receiver.be(Manner::Refuses) });
+    assert!(!found.orderly, "{found:?}");
+    // a socket tells its error once; the sink remembers
+    assert!(!lost(&sink).await.orderly);
+}
+
+#[tokio::test]
 async fn a_door_that_is_slammed_takes_nothing() {
     // a load balancer with nobody behind it: what was written to it must never count as read
     let peer = Peer::new(Manner::Reads);
