@@ -83,12 +83,34 @@ pub trait Sink: Send + Sync {
 
     /// Resolves when the connection is gone; polled whenever the sink is open, also beside running calls. The
     /// default never does, right for whatever notices at the next `deliver`.
-    async fn lost(&self) -> Cause {
+    async fn lost(&self) -> Lost {
         std::future::pending().await
     }
 
     /// A clean stop: half-close, read to the peer's end, at most 5 s. Returning settles what went out.
     async fn close(&self) {}
+}
+
+/// How a connection ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lost {
+    /// What happened.
+    pub cause: Cause,
+    /// The peer ended it in an orderly way, after it had read all that was sent (a half-close, no reset): messages that go out
+    /// whole over three such connections count as taken, so that a peer that always closes early does not stop the stream.
+    pub orderly: bool,
+}
+
+impl Lost {
+    /// The connection broke: what had not settled is in doubt.
+    pub fn broken(cause: impl Into<Cause>) -> Self {
+        Lost { cause: cause.into(), orderly: false }
+    }
+
+    /// The peer closed it in an orderly way.
+    pub fn orderly(cause: impl Into<Cause>) -> Self {
+        Lost { cause: cause.into(), orderly: true }
+    }
 }
 
 /// Why a batch was not taken. Each variant is an instruction to the agent; positions index the batch, from 0.
@@ -105,9 +127,10 @@ pub enum SinkError {
     },
     /// The fault is in the messages: `refused` will never be taken, `untaken` were not looked at, every other one was taken.
     Refused {
-        /// What will never be taken; empty: it is not known which, so the agent halves.
+        /// What will never be taken; empty: it is not known which, and the culprit is among `untaken`, or anywhere in the
+        /// batch when that is empty too. The agent halves until it is found.
         refused: Vec<Refusal>,
-        /// Positions that the destination did not look at; they are sent again.
+        /// Positions that the destination did not take; they are sent again.
         untaken: Vec<usize>,
         /// What happened.
         cause: Cause,
