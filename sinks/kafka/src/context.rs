@@ -82,6 +82,8 @@ pub enum FaultKind {
     Login,
     /// TLS with a broker failed: its certificate, or ours.
     Tls,
+    /// The brokers refuse this user or this library altogether.
+    Denied,
     /// The idempotent producer can't go on without repeating or losing; a new one can.
     Fatal,
 }

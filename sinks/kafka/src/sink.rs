@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use auditferry_contract::{Batch, Cause, Confirmation, Env, ExposeSecret, Format, Message, Sink, SinkError};
+use auditferry_contract::{Batch, Confirmation, Env, ExposeSecret, Format, Lost, Message, Sink, SinkError};
 use rdkafka::{
     ClientConfig,
     config::RDKafkaLogLevel,
@@ -23,7 +23,7 @@ use crate::{
     context::{Context, Fault, FaultKind, Flight, Ticket, Told},
     credentials,
     settings::{KEY, Settings},
-    verdict::{Ended, Report, casts_doubt, code_words, fault_error, fault_words, one_line, verdict},
+    verdict::{Ended, Report, casts_doubt, code_words, fatal, fault_error, fault_words, one_line, verdict},
 };
 
 /// Whether a broker has refused a producer batch as a whole since the agent started: librdkafka makes one of messages of several calls.
@@ -123,8 +123,7 @@ impl KafkaSink {
             return fault;
         }
         let Some((code, words)) = self.producer.client().fatal_error() else { return fault };
-        let words = code_words(code, &self.topic).unwrap_or_else(|| one_line(&words));
-        Some(Fault { kind: FaultKind::Fatal, words })
+        Some(fatal(code, &words, &self.topic))
     }
 }
 
@@ -178,9 +177,9 @@ impl Sink for KafkaSink {
     }
 
     /// Not at the loss of a broker, which librdkafka mends; at what it can't: a fatal error, a refused login or certificate.
-    async fn lost(&self) -> Cause {
+    async fn lost(&self) -> Lost {
         let fault = self.told.fault().await;
-        fault_words(&self.fault().unwrap_or(fault))
+        Lost::broken(fault_words(&self.fault().unwrap_or(fault)))
     }
 }
 

@@ -139,8 +139,15 @@ fn takes_a_person(ended: &Ended<'_>) -> Option<Cause> {
 pub fn fault_error(fault: &Fault) -> SinkError {
     match fault.kind {
         FaultKind::Fatal => SinkError::retry(fault_words(fault)),
-        FaultKind::Login | FaultKind::Tls => SinkError::blocked(fault_words(fault)),
+        FaultKind::Login | FaultKind::Tls | FaultKind::Denied => SinkError::blocked(fault_words(fault)),
     }
+}
+
+/// A fatal error: some are a permission that is missing (the producer's id is asked for before the first message), and a new producer
+/// would meet the same.
+pub fn fatal(code: RDKafkaErrorCode, words: &str, topic: &str) -> Fault {
+    let kind = if class(code) == Class::Person { FaultKind::Denied } else { FaultKind::Fatal };
+    Fault { kind, words: code_words(code, topic).unwrap_or_else(|| one_line(words)) }
 }
 
 /// A fault in words.
@@ -152,6 +159,7 @@ pub fn fault_words(fault: &Fault) -> Cause {
             "no tls with kafka: {words}; `ca` must be the authority that signed the brokers' certificates, each broker's certificate \
              must be for the name it advertises, and brokers that ask for a client certificate need `certificate` and `key`"
         ),
+        FaultKind::Denied => words.clone(),
         FaultKind::Fatal => format!("the kafka producer can't go on and is replaced: {words}"),
     })
 }
