@@ -139,17 +139,23 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode::*;
         let Some(code) = error.rdkafka_error_code() else { return };
         let words = one_line(reason);
         let kind = match code {
-            RDKafkaErrorCode::Fatal => FaultKind::Fatal,
             // a connection that broke during the login is no refusal
-            RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed if !broke(reason) => {
+            Authentication | SaslAuthenticationFailed | UnsupportedSASLMechanism | IllegalSASLState
+                if !broke(reason) =>
+            {
                 FaultKind::Login
             }
-            RDKafkaErrorCode::SSL if !broke(reason) => FaultKind::Tls,
+            SSL if !broke(reason) => FaultKind::Tls,
             // it only counts: the words of each broker came before
-            RDKafkaErrorCode::AllBrokersDown => return,
+            AllBrokersDown => return,
+            // a fatal error comes under its own name (`rd_kafka_event_error` looks behind `_FATAL`): a broker's code, which no
+            // connection fails with, or one of these. Were it none, a new producer would only cost time
+            Fatal | Inconsistent | GaplessGuarantee | UnsupportedFeature | Fenced => FaultKind::Fatal,
+            code if code as i32 > 0 => FaultKind::Fatal,
             _ => {
                 *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
                 return;
@@ -199,7 +205,9 @@ mod tests {
             "sasl_ssl://k:1/1: SASL authentication error: Authentication failed (after 3ms in state AUTH_REQ)";
         assert_eq!(told(Authentication, refused), (Some(FaultKind::Login), None));
         assert_eq!(told(SSL, "ssl://k:1/1: SSL handshake failed: verify").0, Some(FaultKind::Tls));
-        assert_eq!(told(Fatal, "epoch").0, Some(FaultKind::Fatal));
+        assert_eq!(told(SSL, "ssl://k:1/1: SSL handshake failed: Disconnected").0, None);
+        assert_eq!(told(OutOfOrderSequenceNumber, "desynchronized").0, Some(FaultKind::Fatal));
+        assert_eq!(told(ClusterAuthorizationFailed, "no id").0, Some(FaultKind::Fatal));
         let broke = "k: SASL authentication error: SaslAuthenticateRequest failed: Local: Broker transport failure";
         assert_eq!(told(Authentication, broke), (None, Some(broke.to_string())));
         assert_eq!(told(BrokerTransportFailure, "connect:\nrefused"), (None, Some("connect: refused".to_string())));

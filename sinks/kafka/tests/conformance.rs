@@ -1,5 +1,7 @@
 //! The suite of every sink against a Kafka cluster in memory, and what only Kafka has.
 
+#[path = "conformance/cluster.rs"]
+mod cluster;
 
 use std::{sync::Arc, time::Duration};
 
