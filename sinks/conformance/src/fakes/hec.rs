@@ -193,7 +193,7 @@ impl Hec {
         self.state.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Posts with events, and connections that met [`Behaviour::down`].
+    /// Posts with events, also those that were not answered.
     pub fn posts(&self) -> usize {
         self.state.posts.load(Ordering::SeqCst)
     }

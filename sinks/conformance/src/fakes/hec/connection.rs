@@ -65,7 +65,6 @@ impl Listener for Door {
                 continue;
             };
             if self.state.behaviour().down {
-                self.state.posts.fetch_add(1, Ordering::SeqCst);
                 continue;
             }
             let _ = stream.set_nodelay(true);

@@ -18,6 +18,9 @@ use super::{
     envelopes,
 };
 
+/// Where events go.
+const EVENTS: [&str; 3] = ["/services/collector", "/services/collector/event", "/services/collector/event/1.0"];
+
 /// Runs until the process or the task ends.
 pub(super) async fn serve(door: Door, state: Arc<State>) {
     let service = Router::new().fallback(answer).with_state(state).into_make_service_with_connect_info::<Cut>();
@@ -29,23 +32,24 @@ type Answer = Response<Body>;
 
 async fn answer(ConnectInfo(cut): ConnectInfo<Cut>, Shared(state): Shared<Arc<State>>, request: Request) -> Answer {
     let behaviour = state.behaviour().clone();
-    if behaviour.down {
-        state.posts.fetch_add(1, Ordering::SeqCst);
-        return ended(&cut);
-    }
     let (parts, body) = request.into_parts();
     // at most what Splunk's own default would let through is read, whatever a client sends
     let Ok(body) = to_bytes(body, 838_860_800).await else { return ended(&cut) };
+    let collects = EVENTS.contains(&parts.uri.path());
+    if collects && !body.is_empty() {
+        state.posts.fetch_add(1, Ordering::SeqCst);
+    }
+    if behaviour.down {
+        return ended(&cut);
+    }
     if behaviour.hang {
         std::future::pending::<()>().await;
     }
     pause(&behaviour).await;
     let (node, cookie) = node(&state, &behaviour, &parts.headers);
     let mut answer = match parts.uri.path() {
-        "/services/collector" | "/services/collector/event" | "/services/collector/event/1.0" => match parts.method {
-            Method::POST => events(&state, &behaviour, &parts.headers, node, &body, &cut),
-            _ => said(405, 404, "The requested URL was not found on this server."),
-        },
+        _ if collects && parts.method == Method::POST => events(&state, &behaviour, &parts.headers, node, &body, &cut),
+        _ if collects => said(405, 404, "The requested URL was not found on this server."),
         "/services/collector/ack" if parts.method == Method::POST => {
             question(&state, &behaviour, &parts.headers, node, &body, &cut)
         }
@@ -86,9 +90,6 @@ fn node(state: &State, behaviour: &Behaviour, headers: &HeaderMap) -> (usize, Op
 }
 
 fn events(state: &State, behaviour: &Behaviour, headers: &HeaderMap, node: usize, body: &[u8], cut: &Cut) -> Answer {
-    if !body.is_empty() {
-        state.posts.fetch_add(1, Ordering::SeqCst);
-    }
     if let Some(canned) = behaviour.canned.as_ref().filter(|canned| !canned.take) {
         return as_given(canned);
     }
