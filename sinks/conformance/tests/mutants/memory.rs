@@ -287,7 +287,7 @@ impl Sink for Memory {
         if self.is("deaf") {
             std::future::pending::<()>().await;
         }
-        Lost::broken("memory has hung up")
+        Lost { cause: Cause::from("memory has hung up"), orderly: !self.is("gruff") }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a sink that can't part")]
