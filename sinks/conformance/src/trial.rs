@@ -133,8 +133,8 @@ impl<'a> Trial<'a> {
     /// True when the sink says, within 10 s, that its connection is gone.
     pub async fn notices_loss(&self, sink: &dyn Sink) -> bool {
         let lost = tokio::time::timeout(Duration::from_secs(10), sink.lost()).await;
-        if let Ok(cause) = &lost {
-            self.decent(&SinkError::Retry { untaken: vec![], after: None, cause: cause.clone() }, 0);
+        if let Ok(lost) = &lost {
+            self.decent(&SinkError::Retry { untaken: vec![], after: None, cause: lost.cause.clone() }, 0);
         }
         lost.is_ok()
     }
