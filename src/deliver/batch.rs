@@ -76,9 +76,7 @@ fn fold(steps: &[Step]) -> Vec<Progress> {
                 content: step.content,
                 from: step.position,
                 to: step.position + 1,
-                delivered: 0,
-                filtered: 0,
-                skipped: 0,
+                ..Progress::default()
             }),
         }
         if let Some(last) = progress.last_mut() {

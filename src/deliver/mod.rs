@@ -211,7 +211,7 @@ impl Deliver {
     /// Confirms what the sink has settled. While the ledger can't be written this waits: to send it again would only repeat it.
     async fn confirm(&self, progress: Vec<Progress>, stop: &mut Stop) -> Result<(), LedgerError> {
         loop {
-            match self.ledger.confirm(self.sink, progress.clone()).await {
+            match self.ledger.confirm(self.sink, progress.clone(), Vec::new(), millis(&self.world)).await {
                 Err(error) if error.passes() && !stop.is_set() => {
                     error!(sink = self.name, "{error}");
                     self.activity.ledger_error(Some(error.to_string()));

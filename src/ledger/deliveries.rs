@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Ledger, LedgerError, Millis, contents};
+use super::{Ledger, LedgerError, Millis, Refused, contents, quarantine};
 
 /// Where a sink's round over the streams stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub struct Piece {
     pub stream: i64,
     /// Tenant GUID; `None`: the agent's own.
     pub tenant: Option<String>,
-    /// As `Audit.General`.
+    /// As `Audit.General`; of requeued records: the one that they came with.
     pub content_type: String,
-    /// Opaque name given by the service.
+    /// Opaque name given by the service; of requeued records: of the content that they came with.
     pub content_id: String,
     /// `contentCreated`.
     pub created: Millis,
@@ -50,7 +50,7 @@ pub struct Stored {
 }
 
 /// How far one sink came in one content. Positions are records of the stored body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Key of the content.
     pub content: i64,
@@ -64,6 +64,8 @@ pub struct Progress {
     pub filtered: u64,
     /// Copies that the sink gets, or got, with another content.
     pub skipped: u64,
+    /// Refused by the sink and kept: each comes as a [`Refused`] with the same confirmation.
+    pub quarantined: u64,
 }
 
 impl Ledger {
@@ -104,11 +106,35 @@ impl Ledger {
         .await
     }
 
-    /// Records what `sink` has settled; only now is it delivered. Everything in one transaction.
-    pub async fn confirm(&self, sink: i64, progress: Vec<Progress>) -> Result<(), LedgerError> {
+    /// Records what `sink` has settled; only now is it delivered. Everything in one transaction: progress, quarantine and books.
+    ///
+    /// A step whose delivery was lost or whose body was dropped meanwhile is passed over, and what was refused in it with it. Every
+    /// other step must stand where its delivery stands, and every `Refused` must lie in one of the steps.
+    pub async fn confirm(
+        &self,
+        sink: i64,
+        progress: Vec<Progress>,
+        refused: Vec<Refused>,
+        now: Millis,
+    ) -> Result<(), LedgerError> {
         self.write("confirm", move |connection| {
+            let mut kept = 0;
             for step in &progress {
-                confirm(connection, sink, step)?;
+                let inside =
+                    |one: &&Refused| one.content == step.content && (step.from..step.to).contains(&one.position);
+                let inside: Vec<&Refused> = refused.iter().filter(inside).collect();
+                if inside.len() as u64 != step.quarantined {
+                    return Err(unfit(step));
+                }
+                kept += inside.len();
+                // before the confirmation: the last one of a content takes its body along
+                if is_open(connection, sink, step)? {
+                    quarantine::keep(connection, sink, &inside, now)?;
+                    confirm(connection, sink, step)?;
+                }
+            }
+            if kept != refused.len() {
+                return Err(LedgerError::Broken(format!("{} refused records lie in no step", refused.len() - kept)));
             }
             Ok(())
         })
@@ -163,7 +189,7 @@ fn chunks(
 ) -> Result<(), LedgerError> {
     let (head, progress) = connection
         .prepare_cached(
-            "SELECT d.stream, t.guid, s.content_type, c.content_id, c.created, ifnull(c.fetched, c.admitted), d.progress
+            "SELECT d.stream, t.guid, ifnull(c.of_type, s.content_type), ifnull(c.of_content, c.content_id), c.created, ifnull(c.fetched, c.admitted), d.progress
              FROM delivery d JOIN content c ON c.id = d.content JOIN stream s ON s.id = d.stream LEFT JOIN tenant t ON t.id = s.tenant
              WHERE d.sink = ?1 AND d.content = ?2",
         )?
@@ -220,41 +246,60 @@ fn skip(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn confirm(connection: &Connection, sink: i64, step: &Progress) -> Result<(), LedgerError> {
-    let (stream, bytes, records) = connection
-        .prepare_cached("SELECT stream, bytes, records FROM content WHERE id = ?")?
-        .query_row([step.content], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?.unwrap_or(-1)))
-        })?;
-    let settled = step.delivered + step.filtered + step.skipped;
+/// Whether a step can be applied; false: its delivery was lost, or its body dropped, while the batch was under way.
+fn is_open(connection: &Connection, sink: i64, step: &Progress) -> Result<bool, LedgerError> {
+    let records: i64 = connection
+        .prepare_cached("SELECT ifnull(records, -1) FROM content WHERE id = ?")?
+        .query_row([step.content], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| unfit(step))?;
     let delivery = connection
         .prepare_cached("SELECT progress, ready, lost FROM delivery WHERE sink = ?1 AND content = ?2")?
         .query_row([sink, step.content], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?, row.get::<_, bool>(2)?))
         })
         .optional()?;
-    let ready = match delivery {
+    match delivery {
         // it expired while the batch was under way: the gap stands, and says more than is lost
-        Some((_, _, true)) => return Ok(()),
+        Some((_, _, true)) => return Ok(false),
         // its body was dropped while the batch was under way: settled as a whole, or sent again
-        Some((progress, false, false)) if progress == step.from => match step.from == 0 && step.to == records {
-            true => false,
-            false => return Ok(()),
-        },
-        Some((progress, true, false)) if progress == step.from => true,
+        Some((progress, false, false)) if progress == step.from => {
+            if step.from != 0 || step.to != records {
+                return Ok(false);
+            }
+        }
+        Some((progress, true, false)) if progress == step.from => {}
         _ => return Err(unfit(step)),
-    };
+    }
+    let settled = step.delivered + step.filtered + step.skipped + step.quarantined;
     if settled != (step.to - step.from) as u64 || step.to > records {
         return Err(unfit(step));
     }
+    Ok(true)
+}
+
+fn confirm(connection: &Connection, sink: i64, step: &Progress) -> Result<(), LedgerError> {
+    let (stream, bytes, records, ready): (i64, i64, i64, bool) = connection
+        .prepare_cached(
+            "SELECT c.stream, c.bytes, c.records, d.ready FROM content c JOIN delivery d ON d.content = c.id WHERE c.id = ?2 AND d.sink = ?1",
+        )?
+        .query_row([sink, step.content], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     connection
         .prepare_cached("UPDATE delivery SET progress = ?3 WHERE sink = ?1 AND content = ?2")?
         .execute(params![sink, step.content, step.to])?;
     connection
         .prepare_cached(
-            "UPDATE account SET delivered = delivered + ?3, filtered = filtered + ?4, skipped = skipped + ?5 WHERE stream = ?1 AND sink = ?2",
+            "UPDATE account SET delivered = delivered + ?3, filtered = filtered + ?4, skipped = skipped + ?5, quarantined = quarantined + ?6
+             WHERE stream = ?1 AND sink = ?2",
         )?
-        .execute(params![stream, sink, step.delivered as i64, step.filtered as i64, step.skipped as i64])?;
+        .execute(params![
+            stream,
+            sink,
+            step.delivered as i64,
+            step.filtered as i64,
+            step.skipped as i64,
+            step.quarantined as i64
+        ])?;
     if step.to == records {
         connection
             .prepare_cached("DELETE FROM delivery WHERE sink = ?1 AND content = ?2")?

@@ -11,8 +11,10 @@ mod gaps;
 mod open;
 #[cfg(test)]
 mod overlap_tests;
+mod quarantine;
 mod requeue;
 mod seen;
+mod sinks;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -33,10 +35,11 @@ pub use deliveries::{Piece, Place, Progress, Stored};
 pub use error::LedgerError;
 pub use gaps::{Gap, GapNews};
 pub use open::{DirectoryLock, OpenError, SCHEMA, lock};
+pub use quarantine::Refused;
 pub use requeue::OwnEvent;
 pub use seen::Entered;
-pub use streams::{Admission, Listed, SinkRow, SinkSpec, StreamRow, StreamSpec};
-
+pub use sinks::{SinkRow, SinkSpec};
+pub use streams::{Admission, Listed, StreamRow, StreamSpec};
 pub use troubles::Trouble;
 pub use upkeep::Due;
 

@@ -6,7 +6,7 @@ use super::{
 };
 
 fn whole(content: i64, records: i64) -> Progress {
-    Progress { content, from: 0, to: records, delivered: records as u64, filtered: 0, skipped: 0 }
+    Progress { content, from: 0, to: records, delivered: records as u64, ..Progress::default() }
 }
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_body_dropped_while_its_batch_is_under_way_is_delivered_once() {
     assert_eq!(story.ledger.pieces(sink, false, T, Place::default(), 16).await.unwrap().len(), 1);
     assert!(story.ledger.drop_from_back(sink, 0, T).await.unwrap() > 0);
     // the sink took all of it: it need not be fetched again
-    story.ledger.confirm(sink, vec![whole(story.id("one"), 2)]).await.unwrap();
+    story.ledger.confirm(sink, vec![whole(story.id("one"), 2)], vec![], T).await.unwrap();
     story.close().await;
     let books = story.ledger.books().await.unwrap();
     assert_eq!((books.streams[0].accounts[0].delivered, books.unfetched), (2, 0));
@@ -31,7 +31,7 @@ async fn a_part_of_a_dropped_body_is_sent_again() {
     story.store("one", &[1, 2]).await;
     let sink = story.sinks[0].id;
     story.ledger.drop_from_back(sink, 0, T).await.unwrap();
-    story.ledger.confirm(sink, vec![whole(story.id("one"), 1)]).await.unwrap();
+    story.ledger.confirm(sink, vec![whole(story.id("one"), 1)], vec![], T).await.unwrap();
     story.close().await;
     story.store("one", &[1, 2]).await;
     assert_eq!(story.drain(0).await, [1, 2]);
@@ -52,7 +52,7 @@ async fn what_expires_while_it_is_fetched_or_delivered_breaks_nothing() {
     story.close().await;
     assert_eq!(story.ledger.books().await.unwrap().stored_bytes, 0);
     // a batch of it that was under way is in the gap already
-    story.ledger.confirm(story.sinks[0].id, vec![whole(content, 2)]).await.unwrap();
+    story.ledger.confirm(story.sinks[0].id, vec![whole(content, 2)], vec![], T).await.unwrap();
 }
 
 #[tokio::test]

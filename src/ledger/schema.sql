@@ -1,11 +1,14 @@
 -- Schema 1. Times are milliseconds since 1970 (UTC). Every row but the agent's own hangs under one tenant.
 CREATE TABLE tenant (id INTEGER PRIMARY KEY, guid TEXT NOT NULL UNIQUE) STRICT;
 
--- A sink is its name. `ahead`: compressed bytes stored and still owed to it.
+-- A sink is its name, until it is retired: the same name is then a new sink. `ahead`: compressed bytes stored and still owed to it.
 CREATE TABLE sink (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_start INTEGER NOT NULL,
-  configured INTEGER NOT NULL, ahead INTEGER NOT NULL DEFAULT 0
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, first_start INTEGER NOT NULL,
+  configured INTEGER NOT NULL, ahead INTEGER NOT NULL DEFAULT 0,
+  quarantine_bytes INTEGER NOT NULL DEFAULT 0,
+  retired_at INTEGER                          -- an operator ended it; what it was owed became gaps
 ) STRICT;
+CREATE UNIQUE INDEX sink_name ON sink (name) WHERE retired_at IS NULL;
 
 CREATE TABLE stream (
   id INTEGER PRIMARY KEY,
@@ -22,12 +25,14 @@ CREATE TABLE stream (
 ) STRICT;
 CREATE UNIQUE INDEX stream_name ON stream (ifnull(tenant, 0), origin, content_type);
 
--- The books of one sink on one stream. `since`: what was published before is not owed.
+-- The books of one sink on one stream. `since`: what was published before is not owed. `requeued`: records that left `owed` and
+-- `quarantined` here and are owed by another account, that of the stream they were requeued in.
 CREATE TABLE account (
   stream INTEGER NOT NULL REFERENCES stream (id), sink INTEGER NOT NULL REFERENCES sink (id), since INTEGER NOT NULL,
   active INTEGER NOT NULL DEFAULT 1,          -- the configuration has this sink take this stream
   owed INTEGER NOT NULL DEFAULT 0, delivered INTEGER NOT NULL DEFAULT 0, filtered INTEGER NOT NULL DEFAULT 0,
   skipped INTEGER NOT NULL DEFAULT 0, quarantined INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0,
+  requeued INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (stream, sink)
 ) STRICT, WITHOUT ROWID;
 
@@ -41,6 +46,7 @@ CREATE TABLE content (
   records INTEGER,                            -- in the body, known once it was stored
   fetched INTEGER, entered INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
   new_records INTEGER, new_read INTEGER, new_unselected INTEGER, new_unreadable INTEGER,
+  of_type TEXT, of_content TEXT,              -- of requeued records: content type and content id that they came with
   attempts INTEGER NOT NULL DEFAULT 0, retry_at INTEGER NOT NULL DEFAULT 0, error TEXT
 ) STRICT;
 CREATE UNIQUE INDEX content_name ON content (stream, content_id);
@@ -83,12 +89,24 @@ CREATE INDEX delivery_content ON delivery (content);
 CREATE INDEX delivery_ready ON delivery (sink, stream, created, content) WHERE ready = 1 AND lost = 0;
 CREATE INDEX delivery_missing ON delivery (sink, created, content) WHERE ready = 0 AND lost = 0;
 
+-- Records that a sink refused, as stored (a chunk of one frame), so that they can be encoded anew. A number is never used twice: a person
+-- has written it down. `bytes`: what the row holds; `sink.quarantine_bytes` is their sum.
+CREATE TABLE quarantine (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  sink INTEGER NOT NULL REFERENCES sink (id), stream INTEGER NOT NULL REFERENCES stream (id),
+  content_type TEXT NOT NULL, content_id TEXT NOT NULL, position INTEGER NOT NULL, created INTEGER NOT NULL,
+  event BLOB NOT NULL, operation TEXT NOT NULL, refused_at INTEGER NOT NULL, words TEXT NOT NULL,
+  record BLOB NOT NULL, bytes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX quarantine_sink ON quarantine (sink, id);
+
 -- Something known to be lost. sink null: all; content null: the window.
 CREATE TABLE gap (
   id INTEGER PRIMARY KEY, stream INTEGER NOT NULL REFERENCES stream (id), sink INTEGER, content INTEGER,
   from_time INTEGER NOT NULL, to_time INTEGER NOT NULL, records INTEGER, reason TEXT NOT NULL, suspected INTEGER NOT NULL,
   found_at INTEGER NOT NULL, changed_at INTEGER NOT NULL, closed_at INTEGER,
-  announced_at INTEGER, announced_closed INTEGER NOT NULL DEFAULT 0
+  announced_at INTEGER, announced_closed INTEGER NOT NULL DEFAULT 0,
+  request INTEGER REFERENCES request (id)     -- who decided it, when a person did
 ) STRICT;
 CREATE INDEX gap_last ON gap (stream, reason, sink, id);
 CREATE INDEX gap_open ON gap (id) WHERE announced_closed = 0;
@@ -101,10 +119,14 @@ CREATE TABLE lost_content (
 -- Streams and sinks that fail now, for commands that run beside the agent: `tenant/content type`, or the sink's name.
 CREATE TABLE trouble (kind TEXT NOT NULL, name TEXT NOT NULL, words TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (kind, name)) STRICT, WITHOUT ROWID;
 
--- What commands asked for; kept for the auditor.
+-- What commands asked for; kept for the auditor. `what`: JSON. `done`, `contents`: records, and contents of unknown size, worked off.
 CREATE TABLE request (
-  id INTEGER PRIMARY KEY, who TEXT NOT NULL, what TEXT NOT NULL, asked_at INTEGER NOT NULL, taken_at INTEGER, ended_at INTEGER, outcome TEXT
+  id INTEGER PRIMARY KEY AUTOINCREMENT, who TEXT NOT NULL, what TEXT NOT NULL, asked_at INTEGER NOT NULL,
+  taken_at INTEGER, ended_at INTEGER, outcome TEXT, refused INTEGER NOT NULL DEFAULT 0,
+  done INTEGER NOT NULL DEFAULT 0, contents INTEGER NOT NULL DEFAULT 0,
+  sink INTEGER REFERENCES sink (id)           -- the one that it retires
 ) STRICT;
+CREATE INDEX request_open ON request (id) WHERE ended_at IS NULL;
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 -- kept by the transactions that change them: counting 100 million rows at every scrape would hold up everybody

@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 
-use super::{Ledger, LedgerError, Millis, gaps};
+use super::{
+    Ledger, LedgerError, Millis, gaps,
+    sinks::{self, SinkRow, SinkSpec},
+};
 
 /// A stream as configured.
 #[derive(Clone, Debug)]
@@ -13,17 +16,6 @@ pub struct StreamSpec {
     pub content_type: String,
     /// For a stream that is new: nothing published before is asked for.
     pub since: Millis,
-}
-
-/// A sink as configured.
-#[derive(Clone, Debug)]
-pub struct SinkSpec {
-    /// The name is the sink.
-    pub name: String,
-    /// For a sink that is new, with a `start`: owed from there on.
-    pub since: Option<Millis>,
-    /// Tenants whose streams it takes; `None`: all.
-    pub tenants: Option<Vec<String>>,
 }
 
 /// A stream as the loops know it.
@@ -45,17 +37,6 @@ pub struct StreamRow {
     pub listed_past: Option<Millis>,
     /// Whether its subscription was ever seen enabled.
     pub enabled: bool,
-}
-
-/// A sink as the loops know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SinkRow {
-    /// Key.
-    pub id: i64,
-    /// Its name.
-    pub name: String,
-    /// False: gone from the configuration; what it is owed is kept.
-    pub configured: bool,
 }
 
 /// One content as the service lists it.
@@ -95,7 +76,7 @@ impl Ledger {
         now: Millis,
     ) -> Result<(Vec<StreamRow>, Vec<SinkRow>), LedgerError> {
         self.write("register", move |connection| {
-            let new_sinks = register_sinks(connection, &sinks, now)?;
+            let new_sinks = sinks::register(connection, &sinks, now)?;
             for spec in &streams {
                 register_stream(connection, spec)?;
             }
@@ -106,7 +87,7 @@ impl Ledger {
             for spec in &streams {
                 rows.push(stream_row(connection, &spec.tenant, &spec.content_type)?);
             }
-            Ok((rows, sink_rows(connection)?))
+            Ok((rows, sinks::rows(connection)?))
         })
         .await
     }
@@ -115,11 +96,6 @@ impl Ledger {
     pub async fn stream(&self, tenant: &str, content_type: &str) -> Result<StreamRow, LedgerError> {
         let (tenant, content_type) = (tenant.to_owned(), content_type.to_owned());
         self.read(move |connection| stream_row(connection, &tenant, &content_type)).await
-    }
-
-    /// All sinks that the ledger knows.
-    pub async fn sinks(&self) -> Result<Vec<SinkRow>, LedgerError> {
-        self.read(sink_rows).await
     }
 
     /// One page of a listing; from here its contents are owed. The cursor moves with the last page only (I1).
@@ -185,24 +161,6 @@ impl Ledger {
     }
 }
 
-fn register_sinks(connection: &Connection, sinks: &[SinkSpec], now: Millis) -> Result<Vec<i64>, LedgerError> {
-    connection.prepare_cached("UPDATE sink SET configured = 0")?.execute([])?;
-    let mut new = Vec::new();
-    for sink in sinks {
-        let inserted = connection
-            .prepare_cached(
-                "INSERT INTO sink (name, first_start, configured) VALUES (?1, ?2, 1) ON CONFLICT (name) DO NOTHING",
-            )?
-            .execute(params![sink.name, now])?;
-        if inserted == 1 {
-            new.push(connection.last_insert_rowid());
-        } else {
-            connection.prepare_cached("UPDATE sink SET configured = 1 WHERE name = ?")?.execute([&sink.name])?;
-        }
-    }
-    Ok(new)
-}
-
 fn register_stream(connection: &Connection, spec: &StreamSpec) -> Result<(), LedgerError> {
     connection
         .prepare_cached("INSERT INTO tenant (guid) VALUES (?) ON CONFLICT DO NOTHING")?
@@ -246,7 +204,7 @@ fn open_accounts(
     connection.prepare_cached("UPDATE account SET active = active - 1")?.execute([])?;
     for spec in sinks {
         let sink: i64 = connection
-            .prepare_cached("SELECT id FROM sink WHERE name = ?")?
+            .prepare_cached("SELECT id FROM sink WHERE name = ? AND retired_at IS NULL")?
             .query_row([&spec.name], |row| row.get(0))?;
         for (stream, tenant, stream_since, known, origin) in &streams {
             let taken = match (&spec.tenants, tenant) {
@@ -328,13 +286,6 @@ fn stream_row(connection: &Connection, tenant: &str, content_type: &str) -> Resu
             })
         },
     )?)
-}
-
-fn sink_rows(connection: &Connection) -> Result<Vec<SinkRow>, LedgerError> {
-    let mut statement = connection.prepare_cached("SELECT id, name, configured FROM sink ORDER BY id")?;
-    let rows =
-        statement.query_map([], |row| Ok(SinkRow { id: row.get(0)?, name: row.get(1)?, configured: row.get(2)? }))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn admit(connection: &Connection, admission: &Admission) -> Result<u64, LedgerError> {

@@ -88,9 +88,7 @@ impl Story {
                         content: piece.content,
                         from: piece.from,
                         to: piece.first + frames.len() as i64,
-                        delivered: 0,
-                        filtered: 0,
-                        skipped: 0,
+                        ..Progress::default()
                     };
                     for (offset, frame) in frames.iter().enumerate().skip((piece.from - piece.first) as usize) {
                         if piece.skip.contains(&(piece.first + offset as i64)) {
@@ -100,7 +98,7 @@ impl Story {
                             taken.push(frame.id.0[0]);
                         }
                     }
-                    self.ledger.confirm(self.sinks[sink].id, vec![step]).await.unwrap();
+                    self.ledger.confirm(self.sinks[sink].id, vec![step], vec![], T).await.unwrap();
                 }
             }
         }
@@ -114,7 +112,9 @@ impl Story {
         let derived = "SELECT (SELECT value FROM meta WHERE key = 'stored_bytes') = (SELECT ifnull(sum(length(body)), 0) FROM chunk)
           AND (SELECT value FROM meta WHERE key = 'seen') = (SELECT count(*) FROM seen)
           AND NOT EXISTS (SELECT 1 FROM sink k WHERE k.ahead <> (SELECT ifnull(sum(c.bytes), 0) FROM delivery d JOIN content c ON c.id = d.content
-            WHERE d.sink = k.id AND d.ready = 1 AND d.lost = 0))";
+            WHERE d.sink = k.id AND d.ready = 1 AND d.lost = 0))
+          AND NOT EXISTS (SELECT 1 FROM sink k WHERE k.quarantine_bytes <> (SELECT ifnull(sum(bytes), 0) FROM quarantine q WHERE q.sink = k.id))
+          AND NOT EXISTS (SELECT 1 FROM account a WHERE a.quarantined <> (SELECT count(*) FROM quarantine q WHERE q.sink = a.sink AND q.stream = a.stream))";
         assert!(self.memory.with(|c| c.query_row(derived, [], |row| row.get::<_, bool>(0))).unwrap());
     }
 }
@@ -187,8 +187,8 @@ async fn a_body_that_a_sink_has_begun_is_never_dropped() {
     let story = begin(vec![sink("a", None)]).await;
     story.admit("one", T - HOUR).await;
     story.store("one", &[1, 2]).await;
-    let begun = Progress { content: story.id("one"), from: 0, to: 1, delivered: 1, filtered: 0, skipped: 0 };
-    story.ledger.confirm(story.sinks[0].id, vec![begun]).await.unwrap();
+    let begun = Progress { content: story.id("one"), from: 0, to: 1, delivered: 1, ..Progress::default() };
+    story.ledger.confirm(story.sinks[0].id, vec![begun], vec![], T).await.unwrap();
     assert_eq!(story.ledger.drop_from_back(story.sinks[0].id, 0, T).await.unwrap(), 0);
     assert_eq!(story.drain(0).await, [2]);
 }
@@ -243,8 +243,11 @@ async fn a_confirmation_that_does_not_fit_changes_nothing() {
     let story = begin(vec![sink("a", None)]).await;
     story.admit("one", T - HOUR).await;
     story.store("one", &[1, 2]).await;
-    let wrong = Progress { content: story.id("one"), from: 1, to: 2, delivered: 1, filtered: 0, skipped: 0 };
-    assert!(matches!(story.ledger.confirm(story.sinks[0].id, vec![wrong]).await, Err(LedgerError::Broken(_))));
+    let wrong = Progress { content: story.id("one"), from: 1, to: 2, delivered: 1, ..Progress::default() };
+    assert!(matches!(
+        story.ledger.confirm(story.sinks[0].id, vec![wrong], vec![], T).await,
+        Err(LedgerError::Broken(_))
+    ));
     assert_eq!(story.drain(0).await, [1, 2]);
 }
 

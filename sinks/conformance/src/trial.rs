@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use auditferry_contract::{CheckedSink, Format, Options, Sink, SinkError, toml_span};
+use auditferry_contract::{CheckedSink, Format, Lost, Options, Sink, SinkError, toml_span};
 
 use crate::{Destination, POISON, SECRET, State, TestEnv, batch, messages::watched_batch};
 
@@ -130,13 +130,11 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// True when the sink says, within 10 s, that its connection is gone.
-    pub async fn notices_loss(&self, sink: &dyn Sink) -> bool {
-        let lost = tokio::time::timeout(Duration::from_secs(10), sink.lost()).await;
-        if let Ok(lost) = &lost {
-            self.decent(&SinkError::Retry { untaken: vec![], after: None, cause: lost.cause.clone() }, 0);
-        }
-        lost.is_ok()
+    /// What the sink says of the end of its connection, within 10 s.
+    pub async fn loss(&self, sink: &dyn Sink) -> Option<Lost> {
+        let lost = tokio::time::timeout(Duration::from_secs(10), sink.lost()).await.ok()?;
+        self.decent(&SinkError::Retry { untaken: vec![], after: None, cause: lost.cause.clone() }, 0);
+        Some(lost)
     }
 
     /// True when the sink says right now that its connection is gone.

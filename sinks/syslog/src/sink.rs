@@ -13,7 +13,10 @@ use std::{
 use async_trait::async_trait;
 use auditferry_contract::{Batch, Cause, Confirmation, Lost, Sink, SinkError};
 use rustix::net::sockopt;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split};
+use tokio::{
+    io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split},
+    time::Instant,
+};
 
 use crate::{
     address::Address,
@@ -58,8 +61,8 @@ struct Reading {
 #[derive(Clone)]
 struct End {
     error: SinkError,
-    /// The peer closed its side; nothing broke so far.
-    closed: bool,
+    /// When the peer closed its side, as long as nothing has broken.
+    closed: Option<Instant>,
 }
 
 impl SyslogSink {
@@ -85,21 +88,37 @@ impl SyslogSink {
         .await
     }
 
+    /// A write failed.
+    fn broke(&self, error: &io::Error) -> SinkError {
+        // then the peer has gone, and its last words say more, if it has left some. What else there is, a socket tells once: here
+        if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+            && let Err(said) = self.look()
+        {
+            return said;
+        }
+        self.reading().end(End { error: failed(&self.address, "sending to", error), closed: None })
+    }
+
     /// Looks whether the connection has ended, without waiting.
     fn look(&self) -> Result<(), SinkError> {
         let mut reading = self.reading();
         let waker = reading.waiting.clone().unwrap_or_else(|| Waker::noop().clone());
         match reading.poll(&mut Context::from_waker(&waker), &self.address) {
             Poll::Pending => Ok(()),
-            Poll::Ready(end) => {
-                waker.wake();
-                Err(end.error)
-            }
+            Poll::Ready(end) => Err(reading.end(end)),
         }
     }
 }
 
 impl Reading {
+    /// It ended, if it had not before; whoever waits is told.
+    fn end(&mut self, end: End) -> SinkError {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+        self.end.get_or_insert(end).error.clone()
+    }
+
     /// Reads and throws away what comes, which in syslog means nothing; resolves with the connection's end.
     fn poll(&mut self, context: &mut Context<'_>, address: &Address) -> Poll<End> {
         if let Some(end) = &self.end {
@@ -107,12 +126,12 @@ impl Reading {
         }
         let end = match self.drain(context) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) => End { error: SinkError::retry(closed(address)), closed: true },
+            Poll::Ready(Ok(())) => End { error: SinkError::retry(closed(address)), closed: Some(Instant::now()) },
             // GnuTLS closes without a farewell; lost bytes are no danger here, there are none to come
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                End { error: SinkError::retry(closed(address)), closed: true }
+                End { error: SinkError::retry(closed(address)), closed: Some(Instant::now()) }
             }
-            Poll::Ready(Err(error)) => End { error: failed(address, "the connection to", &error), closed: false },
+            Poll::Ready(Err(error)) => End { error: failed(address, "the connection to", &error), closed: None },
         };
         self.end = Some(end.clone());
         Poll::Ready(end)
@@ -165,9 +184,7 @@ impl Sink for SyslogSink {
             failed => failed,
         };
         if let Err(error) = sent {
-            // the peer's own words, when it has left some, say more than a broken pipe
-            self.look()?;
-            return Err(failed(&self.address, "sending to", &error));
+            return Err(self.broke(&error));
         }
         *torn = false;
         buffer.clear();
@@ -178,15 +195,17 @@ impl Sink for SyslogSink {
     async fn lost(&self) -> Lost {
         let End { error, closed } = self.ended().await;
         let cause = error.cause().clone();
-        if !closed {
-            return Lost::broken(cause);
-        }
+        let Some(closed) = closed else { return Lost::broken(cause) };
         // what is in the middle of going out has not been read by a peer that has ended; nor has what it answers by a reset, which a
         // reading socket does not show once it has seen the end
-        let _ = tokio::time::timeout(AFTERMATH, pending::<()>()).await;
+        let _ = tokio::time::timeout_at(closed + AFTERMATH, pending::<()>()).await;
         let whole = self.writing.try_lock().is_ok_and(|writing| !writing.torn);
-        let reset = !matches!(sockopt::socket_error(&self.socket), Ok(Ok(())));
-        if whole && !reset { Lost::orderly(cause) } else { Lost::broken(cause) }
+        if whole && matches!(sockopt::socket_error(&self.socket), Ok(Ok(()))) {
+            return Lost::orderly(cause);
+        }
+        // a socket tells its error once
+        self.reading().end = Some(End { error, closed: None });
+        Lost::broken(cause)
     }
 
     async fn close(&self) {

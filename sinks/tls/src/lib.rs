@@ -33,7 +33,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName};
 
 pub use explain::explain;
-pub use pem::Pem;
+pub use pem::{Pem, earliest_end};
 
 /// The TLS options of one sink.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

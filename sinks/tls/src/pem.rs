@@ -16,6 +16,16 @@ pub struct Pem {
     pub key: Option<SecretString>,
 }
 
+/// When the first of the certificates in a PEM file ends to be valid (`notAfter`, RFC 5280 §4.1.2.5); `None` when none can be read, a key
+/// for example. For a metric of the agent: it sees each file that a sink reads through its `Env`.
+pub fn earliest_end(bytes: &[u8]) -> Option<jiff::Timestamp> {
+    let ends = |der: CertificateDer<'_>| {
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+        jiff::Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
+    };
+    CertificateDer::pem_slice_iter(bytes).filter_map(|der| ends(der.ok()?)).min()
+}
+
 /// All certificates of a PEM file, at least one.
 pub(crate) fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Cause> {
     let place = path.display();

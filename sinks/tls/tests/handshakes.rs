@@ -7,7 +7,7 @@ use auditferry_conformance::{
     fakes::certificates::{Certificates, Identity},
 };
 use auditferry_contract::{Options, toml_span};
-use auditferry_tls::{Tls, explain};
+use auditferry_tls::{Tls, earliest_end, explain};
 use rustls::{ServerConfig, pki_types::ServerName, version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector, server::TlsStream};
@@ -168,6 +168,16 @@ async fn text_for_a_library_that_reads_pem_itself() {
     assert!(!format!("{pem:?}").contains("PRIVATE KEY"), "Debug shows the key");
     let none = tls("").pem(&env).await.expect("nothing to read");
     assert!(none.ca.is_none() && none.certificate.is_none() && none.key.is_none());
+}
+
+#[test]
+fn the_first_certificate_to_end_is_the_one_that_counts() {
+    let Certificates { ca, expired, client, .. } = Certificates::new();
+    let end = |text: &str| earliest_end(text.as_bytes()).map(|end| end.to_string());
+    assert_eq!(end(&ca).as_deref(), Some("2100-01-01T00:00:00Z"));
+    assert_eq!(end(&format!("{ca}{}", expired.certificate)).as_deref(), Some("2021-01-01T00:00:00Z"));
+    assert_eq!(end(&client.key), None);
+    assert_eq!(end("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), None);
 }
 
 #[tokio::test]

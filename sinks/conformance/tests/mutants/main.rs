@@ -27,7 +27,7 @@ fn good_sinks_pass_every_case() {
 }
 
 /// A manner, and how the words of its failure begin.
-const FAULTY: [(&str, &str); 54] = [
+const FAULTY: [(&str, &str); 55] = [
     ("lenient", "sample: an unknown option"),
     ("no calls", "limits: "),
     ("forgetful", "all taken: `Ok` before"),
@@ -78,6 +78,7 @@ const FAULTY: [(&str, &str); 54] = [
     ("leaking", "unwritable, then fine: the cause holds a secret"),
     ("rambling", "unwritable, then fine: the cause has several lines"),
     ("deaf", "hung up: the sink does not notice"),
+    ("gruff", "hung up: the sink takes an orderly end"),
     ("ghostly", "hung up: `Ok` on a connection"),
     ("settling", "hung up: `Ok` of this sink can be disproved"),
     ("careless", "torn end: it is still there"),

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use auditferry_conformance::{Destination, MOST, POISON, SECRET, State};
 use auditferry_contract::{
-    Batch, Cause, CheckedSink, ConfigErrors, Confirmation, Env, Format, Limits, Options, Refusal, Sink, SinkError,
-    SinkKind,
+    Batch, Cause, CheckedSink, ConfigErrors, Confirmation, Env, Format, Limits, Lost, Options, Refusal, Sink,
+    SinkError, SinkKind,
 };
 use tokio::sync::Notify;
 
@@ -277,7 +277,7 @@ impl Sink for Memory {
         self.answer(state, &bodies).await
     }
 
-    async fn lost(&self) -> Cause {
+    async fn lost(&self) -> Lost {
         let bell = stores()[self.slot].bell.clone();
         let mut rung = std::pin::pin!(bell.notified());
         rung.as_mut().enable();
@@ -287,7 +287,7 @@ impl Sink for Memory {
         if self.is("deaf") {
             std::future::pending::<()>().await;
         }
-        Cause::from("memory has hung up")
+        Lost { cause: Cause::from("memory has hung up"), orderly: !self.is("gruff") }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a sink that can't part")]

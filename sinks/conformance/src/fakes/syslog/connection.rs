@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -15,6 +16,9 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{Frames, KEPT, Manner, Orders, Shared, parse};
+
+/// See [`Manner::Late`].
+const LATE: Duration = Duration::from_millis(500);
 
 enum Stream {
     Plain(TcpStream),
@@ -75,9 +79,10 @@ impl Drop for Open {
 pub async fn serve(stream: TcpStream, shared: Arc<Shared>, orders: watch::Receiver<Orders>) {
     shared.seen().open += 1;
     let _open = Open(shared.clone());
-    let stream = match &shared.tls {
+    let tls = shared.tls().clone();
+    let stream = match tls {
         None => Stream::Plain(stream),
-        Some(config) => match TlsAcceptor::from(config.clone()).accept(stream).await {
+        Some(config) => match TlsAcceptor::from(config).accept(stream).await {
             Ok(stream) => Stream::Tls(Box::new(stream)),
             Err(_) => {
                 shared.seen().refused_handshakes += 1;
@@ -140,6 +145,9 @@ impl Client {
             let Ok(count @ 1..) = read else { return self.ended() };
             if now.manner == Manner::Resets {
                 return self.reset();
+            }
+            if now.manner == Manner::Late {
+                let _ = tokio::time::timeout(LATE, std::future::pending::<()>()).await;
             }
             if let Next::Ends = self.take(&buffer[..count], now.manner) {
                 return;

@@ -43,6 +43,8 @@ pub enum Manner {
     HalfCloses,
     /// Resets each connection at its first bytes.
     Resets,
+    /// Keeps everything, half a second after it came.
+    Late,
     /// Reads everything and keeps nothing.
     Swallows,
     /// Closes each connection at once, without having read: a load balancer with nobody behind it.
@@ -67,7 +69,7 @@ struct Seen {
 }
 
 struct Shared {
-    tls: Option<Arc<ServerConfig>>,
+    tls: Mutex<Option<Arc<ServerConfig>>>,
     arrivals: Arc<Arrivals>,
     orders: watch::Sender<Orders>,
     seen: Mutex<Seen>,
@@ -76,6 +78,10 @@ struct Shared {
 impl Shared {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn tls(&self) -> MutexGuard<'_, Option<Arc<ServerConfig>>> {
+        self.tls.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn fault(&self, words: String) {
@@ -89,6 +95,7 @@ impl Shared {
 /// A running receiver; dropped, it is gone with all its connections.
 pub struct Syslog {
     address: SocketAddr,
+    encrypted: bool,
     shared: Arc<Shared>,
     listening: AbortHandle,
 }
@@ -101,13 +108,14 @@ impl Syslog {
     pub fn start(listener: TcpListener, tls: Option<Arc<ServerConfig>>, arrivals: Arc<Arrivals>) -> io::Result<Syslog> {
         let address = listener.local_addr()?;
         let (orders, ordered) = watch::channel(Orders { manner: Manner::Reads, generation: 0 });
-        let shared = Arc::new(Shared { tls, arrivals, orders, seen: Mutex::default() });
+        let encrypted = tls.is_some();
+        let shared = Arc::new(Shared { tls: Mutex::new(tls), arrivals, orders, seen: Mutex::default() });
         #[expect(
             clippy::disallowed_methods,
             reason = "a receiver runs beside what is tested; dropping it ends the task"
         )]
         let listening = tokio::spawn(listen(listener, address, shared.clone(), ordered)).abort_handle();
-        Ok(Syslog { address, shared, listening })
+        Ok(Syslog { address, encrypted, shared, listening })
     }
 
     /// Receives on a free port of 127.0.0.1.
@@ -127,13 +135,18 @@ impl Syslog {
 
     /// The same as the sink's `address`.
     pub fn url(&self) -> String {
-        let scheme = if self.shared.tls.is_some() { "tls" } else { "tcp" };
+        let scheme = if self.encrypted { "tls" } else { "tcp" };
         format!("{scheme}://{}", self.address)
     }
 
     /// From now on it treats new connections so, and open ones from the next bytes on.
     pub fn be(&self, manner: Manner) {
         self.shared.orders.send_modify(|orders| orders.manner = manner);
+    }
+
+    /// Shakes hands in another way from the next connection on: another certificate, or a client certificate wanted.
+    pub fn show(&self, config: Arc<ServerConfig>) {
+        *self.shared.tls() = Some(config);
     }
 
     /// Ends every open connection in an orderly way: what has come is read and kept first.
