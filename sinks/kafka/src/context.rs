@@ -150,6 +150,8 @@ impl ClientContext for Context {
                 FaultKind::Login
             }
             SSL if !broke(reason) => FaultKind::Tls,
+            // with TLS 1.3 a refused client certificate shows only after the handshake, as a failed read
+            BrokerTransportFailure if tls_alert(reason) => FaultKind::Tls,
             // it only counts: the words of each broker came before
             AllBrokersDown => return,
             // a fatal error comes under its own name (`rd_kafka_event_error` looks behind `_FATAL`): a broker's code, which no
@@ -174,6 +176,12 @@ impl ClientContext for Context {
 /// Whether the words tell of a lost connection: librdkafka's own errors are called local.
 fn broke(reason: &str) -> bool {
     ["Local: ", "Disconnected", "Connection reset"].iter().any(|part| reason.contains(part))
+}
+
+/// Whether the words quote an alert (RFC 8446 §6.2) that is about certificates or versions.
+fn tls_alert(reason: &str) -> bool {
+    let about = ["certificate", "unknown ca", "access denied", "handshake failure", "protocol version"];
+    reason.split_once(" alert ").is_some_and(|(_, alert)| about.iter().any(|part| alert.contains(part)))
 }
 
 impl ProducerContext for Context {
@@ -210,6 +218,10 @@ mod tests {
         assert_eq!(told(ClusterAuthorizationFailed, "no id").0, Some(FaultKind::Fatal));
         let broke = "k: SASL authentication error: SaslAuthenticateRequest failed: Local: Broker transport failure";
         assert_eq!(told(Authentication, broke), (None, Some(broke.to_string())));
+        let late = "Receive failed: error:0A00045C:SSL routines::tlsv13 alert certificate required";
+        assert_eq!(told(BrokerTransportFailure, late).0, Some(FaultKind::Tls));
+        let bug = "Receive failed: error:0A000438:SSL routines::tlsv1 alert internal error";
+        assert_eq!(told(BrokerTransportFailure, bug).0, None);
         assert_eq!(told(BrokerTransportFailure, "connect:\nrefused"), (None, Some("connect: refused".to_string())));
         assert_eq!(told(AllBrokersDown, "1/1 brokers are down"), (None, None));
     }

@@ -2,6 +2,8 @@
 
 #[path = "conformance/cluster.rs"]
 mod cluster;
+#[path = "conformance/door.rs"]
+mod door;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +24,7 @@ struct InMemory {
 impl InMemory {
     fn new() -> Self {
         let arrivals = Arc::new(Arrivals::with_bodies());
-        let kafka = Kafka::start(2, "audit.power-platform", 3, arrivals.clone()).expect("a cluster in memory");
+        let kafka = Kafka::start(2, "audit.power-platform", 1, arrivals.clone()).expect("a cluster in memory");
         InMemory { kafka, arrivals }
     }
 }
@@ -34,7 +36,7 @@ impl Destination for InMemory {
 
     fn options(&self) -> String {
         let brokers: Vec<_> = self.kafka.bootstrap_servers().split(',').collect();
-        format!("brokers = {brokers:?}\ntopic = \"audit.power-platform\"\ntimeout = \"4s\"")
+        format!("brokers = {brokers:?}\ntopic = \"audit.power-platform\"\ntimeout = \"3s\"")
     }
 
     fn received(&self) -> Vec<Vec<u8>> {
@@ -48,20 +50,32 @@ impl Destination for InMemory {
             State::Fine => self.kafka.heal(),
             State::Unwritable => self.kafka.down(-1),
             State::Slow => self.kafka.answer_after(-1, Duration::from_millis(600)),
-            State::AnswerLost => self.kafka.lose_next_answer(),
             State::Unauthorised => {
                 self.kafka.topic_error(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
                 self.kafka.refuse(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 1000);
             }
-            // the mock cluster looks into no message, and no answer of it is nonsense; and there is no half message in Kafka
-            State::Torn | State::AnswerUnreadable | State::RefusesPoison | State::BatchTooLarge => return false,
+            // the mock cluster looks into no message, no answer of it is nonsense, and it takes a repeat for something new (see
+            // `cluster::an_answer_that_is_lost_…`); and there is no half message in Kafka
+            State::Torn | State::AnswerLost | State::AnswerUnreadable | State::RefusesPoison | State::BatchTooLarge => {
+                return false;
+            }
         }
         true
     }
 }
 
-/// The cases that need one of those states, or a count of attempts: what librdkafka sends again is its own affair.
-const SKIPPED: [&str; 3] = ["one attempt per call", "line break", "torn end"];
+/// The cases that need one of those states, or a count of attempts: what librdkafka sends again, and when it connects anew, is its own
+/// affair. `line break` is for sinks that write lines.
+const SKIPPED: [&str; 8] = [
+    "line break",
+    "poison",
+    "batch too large",
+    "answer lost",
+    "answer unreadable",
+    "one attempt per call",
+    "hung up",
+    "torn end",
+];
 
 #[tokio::test]
 async fn on_one_thread() {

@@ -1,7 +1,7 @@
 //! A Kafka cluster in memory: librdkafka's mock cluster, and a consumer that reads everything.
 //!
-//! It speaks the real protocol over loopback, knows idempotent producers and their repeats, and can lose brokers and
-//! leaders. It has no TLS and no SASL, looks into no message, and keeps 5 MiB a partition: the consumer reads along.
+//! It speaks the real protocol over loopback, and can lose brokers, leaders and answers. It has no TLS and no SASL, looks
+//! into no message, does not know a repeat when it sees one, and keeps 5 MiB a partition: the consumer reads along.
 //!
 //! The mock cluster is not `Send`, so one thread owns it and runs what it is asked to.
 
@@ -76,6 +76,8 @@ struct Keeper {
     arrivals: Arc<Arrivals>,
     read: Arc<(Mutex<Read>, Condvar)>,
     cut_at_next: bool,
+    /// Every broker is down: there is nobody to ask.
+    silent: bool,
 }
 
 impl Kafka {
@@ -153,11 +155,13 @@ impl Kafka {
 
     /// One broker ends all connections and takes none; -1: all of them. Leaders stay where they are.
     pub fn down(&self, broker: i32) {
+        self.ask(move |keeper| keeper.silent |= broker == -1);
         self.tell(move |cluster, _| cluster.broker_down(broker));
     }
 
     /// The broker is back; -1: all of them.
     pub fn up(&self, broker: i32) {
+        self.ask(|keeper| keeper.silent = false);
         self.tell(move |cluster, _| cluster.broker_up(broker));
     }
 
@@ -193,12 +197,10 @@ impl Kafka {
     }
 
     /// Ends every connection to the leader once the next message lies in its partition, before the producer hears of it. Needs two
-    /// brokers or more: the consumer reads from the second one meanwhile, which answers at once.
+    /// brokers or more: the consumer reads from the second one meanwhile, which answers at once. The cluster then takes what the producer
+    /// repeats for something new, unlike a real one: it looks at the sequence numbers of transactions only.
     pub fn lose_next_answer(&self) {
         self.ask(|keeper| {
-            for partition in 0..keeper.partitions {
-                keeper.cluster.partition_follower(&keeper.topic, partition, 2)?;
-            }
             keeper.cut_at_next = true;
             keeper.cluster.broker_round_trip_time(1, Duration::from_secs(2))
         })
@@ -208,7 +210,7 @@ impl Kafka {
     /// Everything is as at the start, but for what has arrived.
     pub fn heal(&self) {
         self.ask(|keeper| {
-            keeper.cut_at_next = false;
+            (keeper.cut_at_next, keeper.silent) = (false, false);
             keeper.cluster.clear_request_errors(RDKafkaApiKey::Produce);
             keeper.cluster.clear_request_errors(RDKafkaApiKey::InitProducerId);
             keeper.cluster.topic_error(&keeper.topic, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)?;
@@ -247,6 +249,10 @@ impl Keeper {
         let mut all = TopicPartitionList::new();
         for partition in 0..partitions {
             cluster.partition_leader(&topic, partition, Some(1))?;
+            if brokers > 1 {
+                // the consumer reads there: it sees what arrived also when the leader's answers are late or lost
+                cluster.partition_follower(&topic, partition, 2)?;
+            }
             all.add_partition_offset(&topic, partition, Offset::Beginning)?;
         }
         let consumer: BaseConsumer = ClientConfig::new()
@@ -264,7 +270,7 @@ impl Keeper {
             .set("log_level", "0")
             .create()?;
         consumer.assign(&all)?;
-        Ok(Keeper { cluster, consumer, topic, partitions, arrivals, read, cut_at_next: false })
+        Ok(Keeper { cluster, consumer, topic, partitions, arrivals, read, cut_at_next: false, silent: false })
     }
 
     fn run(mut self, inbox: &Receiver<Order>) {
@@ -332,9 +338,9 @@ impl Keeper {
     /// Where each partition ends; `None` where nobody can say.
     fn ends(&self) -> Vec<Option<i64>> {
         let end = |partition| {
-            let marks = self.consumer.fetch_watermarks(&self.topic, partition, Duration::from_secs(3));
+            let marks = self.consumer.fetch_watermarks(&self.topic, partition, Duration::from_secs(10));
             marks.ok().map(|(_, high)| high)
         };
-        (0..self.partitions).map(end).collect()
+        (0..self.partitions).map(|partition| if self.silent { None } else { end(partition) }).collect()
     }
 }

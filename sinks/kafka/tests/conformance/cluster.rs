@@ -24,9 +24,14 @@ struct Stage {
 
 impl Stage {
     fn new(more: &str) -> Stage {
+        Stage::with(1, more)
+    }
+
+    fn with(brokers: i32, more: &str) -> Stage {
         let arrivals = Arc::new(Arrivals::with_bodies());
-        let kafka = Kafka::start(1, TOPIC, 3, arrivals.clone()).expect("a cluster in memory");
-        let options = format!("brokers = [{:?}]\ntopic = {TOPIC:?}\n{more}", kafka.bootstrap_servers());
+        let kafka = Kafka::start(brokers, TOPIC, 3, arrivals.clone()).expect("a cluster in memory");
+        let brokers: Vec<_> = kafka.bootstrap_servers().split(',').collect();
+        let options = format!("brokers = {brokers:?}\ntopic = {TOPIC:?}\n{more}");
         Stage { kafka, arrivals, checked: checked(&options) }
     }
 
@@ -96,6 +101,20 @@ async fn with_the_broker_down_nothing_is_confirmed_until_it_is_back() {
         ]
     );
     assert_eq!(stage.arrivals.nameless(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_is_asked_for_again() {
+    let stage = Stage::with(2, "");
+    let sink = stage.open().await;
+    assert_eq!(sink.deliver(batch(&bodies(3))).await, Ok(()));
+    assert_eq!(stage.arrived().len(), 3);
+    stage.kafka.lose_next_answer();
+    assert_eq!(timeout(LONG, sink.deliver(batch(&bodies(20)))).await.expect("an answer"), Ok(()));
+    assert_eq!(stage.arrived().len(), 20);
+    // the request came twice. A broker knows the second by its sequence number; the mock cluster looks at those of
+    // transactions only, and keeps both
+    assert_eq!(stage.arrivals.messages(), 3 + 2 * 20);
 }
 
 #[tokio::test]
