@@ -8,8 +8,8 @@ use auditferry_contract::SinkError;
 
 use crate::common::{Collector, bodies, short, words};
 
-/// Every answer of the table in `formats.md` §6.3 and those that no table has, for a batch of three and for one message.
-/// `{n}` stands for an `invalid-event-number` that comes along.
+/// Every answer of Splunk's table, and some that it does not have, for a batch of three and for one message; no
+/// `invalid-event-number` comes along. Without a code the body is a page.
 const EXPECTED: &[(u16, Option<u16>, &str, &str)] = &[
     (200, Some(0), "taken", "taken"),
     (200, Some(24), "taken", "taken"),
@@ -68,7 +68,6 @@ const EXPECTED: &[(u16, Option<u16>, &str, &str)] = &[
 #[tokio::test]
 async fn every_answer_of_the_table() {
     let collector = Collector::plain(Behaviour::default());
-    // without a body there is nothing to read the code from
     let sink = collector.sink("ack = 'off'").await;
     for (status, code, of_three, of_one) in EXPECTED {
         let canned = code.map_or_else(|| Canned::html(*status), |code| Canned::code(*status, code));
