@@ -58,7 +58,7 @@ fn plain_in_header(c: char) -> char {
 
 /// Without the white space at the end, which readers drop. Line breaks stay: they are escaped.
 fn trimmed(text: &str) -> &str {
-    text.trim_end_matches(|c: char| c.is_whitespace() && !matches!(plain(c), '\n' | '\r'))
+    text.trim_end_matches(|c| !matches!(plain(c), '\n' | '\r') && plain(c).is_whitespace())
 }
 
 impl<'o> Line<'o> {
