@@ -173,7 +173,12 @@ impl<'o> Line<'o> {
     fn cut_to(&mut self, text: &str, most: usize, plain: fn(char) -> char, write: fn(&mut Vec<u8>, char)) -> bool {
         let length = |c: char| plain(c).len_utf8();
         // a replacement takes up to three bytes, so a text of a third surely fits
-        let fits = text.len() <= most / 3 || text.chars().map(length).sum::<usize>() <= most;
+        let mut measured = 0_usize;
+        let mut within = |c| {
+            measured += length(c);
+            measured <= most
+        };
+        let fits = text.len() <= most / 3 || text.chars().all(&mut within);
         let mut room = if fits { usize::MAX } else { most.saturating_sub(CUT.len_utf8()) };
         for c in text.chars() {
             let Some(left) = room.checked_sub(length(c)) else { break };

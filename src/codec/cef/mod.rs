@@ -6,6 +6,8 @@
 mod keys;
 mod line;
 mod properties;
+#[cfg(test)]
+mod tests;
 
 use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 

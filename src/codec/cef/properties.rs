@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::line::is_replaced;
 use crate::{
     codec::json::{WHOLE, Writer},
-    event::{Event, json::Raw},
+    event::{Event, TimeSource, json::Raw},
 };
 
 /// Members that rules look at most (changed columns, nested names, details as text), before the property bag.
@@ -32,7 +32,12 @@ pub(super) struct Properties {
 
 pub(super) fn write(event: &Event<'_>, budget: usize) -> Properties {
     let mut object = Object { text: b"{".to_vec(), budget, left_out: 0, names: BTreeSet::from([LEFT_OUT.to_owned()]) };
-    let members = || event.fields.0.iter().filter(|member| !member.taken && !carried(event, &member.key, member.value));
+    // a time that could not be read stands nowhere else
+    let lost = |key: &str| key == "CreationTime" && event.time_source() != TimeSource::Record;
+    let members = || {
+        let members = event.fields.0.iter().filter(move |member| !member.taken || lost(&member.key));
+        members.filter(|member| !carried(event, &member.key, member.value))
+    };
     for name in FIRST {
         members().filter(|member| member.key == name).for_each(|member| object.member(name, Value::Raw(member.value)));
     }
