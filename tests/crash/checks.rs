@@ -12,7 +12,7 @@ use auditferry_contract::EventId;
 use jiff::Timestamp;
 
 use crate::{
-    sinks::{BATCH, ids_of},
+    sinks::{BATCH, IN_FLIGHT, ids_of},
     stage::{SinkPlan, Stage},
 };
 
@@ -118,9 +118,16 @@ fn cursor_passes_nothing(stage: &Stage, published: &[Published]) -> Result<(), S
     Ok(())
 }
 
+/// What lies in a sink's quarantine.
+pub fn quarantined(stage: &Stage, plan: &SinkPlan) -> Result<Vec<EventId>, String> {
+    let query = format!("SELECT q.event FROM quarantine q JOIN sink k ON k.id = q.sink WHERE k.name = '{}'", plan.name);
+    column(stage, &query, blob)
+}
+
 /// I2: every record that the ledger calls settled was taken by the sink, or is a copy of one that is owed with another content.
 fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
-    let taken: BTreeSet<EventId> = received(stage, plan).into_iter().collect();
+    let mut taken: BTreeSet<EventId> = received(stage, plan).into_iter().collect();
+    taken.extend(quarantined(stage, plan)?);
     let named = format!("(SELECT id FROM sink WHERE name = '{}')", plan.name);
     // finished contents: their own ids
     let finished = format!(
@@ -177,6 +184,7 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
     for plan in plans {
         let arrived = received(stage, plan);
         let taken: BTreeSet<EventId> = arrived.iter().copied().collect();
+        let kept: BTreeSet<EventId> = quarantined(stage, plan)?.into_iter().collect();
         let since: Millis = sql(
             stage,
             &format!(
@@ -196,7 +204,7 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
             published.iter().filter(|content| content.created >= since && !lost.contains(&content.content_id))
         {
             for id in &content.ids {
-                if !taken.contains(id) {
+                if !taken.contains(id) && !kept.contains(id) {
                     return Err(format!(
                         "I3: {id} of content {} never reached {} and is in no gap",
                         content.content_id, plan.name
@@ -206,7 +214,7 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
         }
         let failures = stage.destinations[plan.name].failures.load(std::sync::atomic::Ordering::Relaxed);
         let repeats = (arrived.len() - taken.len()) as u64;
-        if repeats > (kills + failures) * BATCH as u64 {
+        if repeats > (kills + failures) * (BATCH * IN_FLIGHT) as u64 {
             return Err(format!("I4: {repeats} repeats at {} after {kills} kills and {failures} failures", plan.name));
         }
     }
