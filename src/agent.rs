@@ -13,8 +13,10 @@ use crate::{
     collect::Collect,
     config::{Filter, Select},
     deliver::Deliver,
+    env::SinkEnv,
     fetch::{Fetch, Origin},
     ledger::{Ledger, LedgerError, Millis, SinkSpec, StreamRow, StreamSpec},
+    requests::Requests,
     source::office365::{Office365, window},
     sweep::Sweep,
     world::World,
@@ -70,6 +72,8 @@ pub struct Setup {
     pub env: Arc<dyn Env>,
     /// Compressed bytes of bodies kept for slow sinks.
     pub body_budget: u64,
+    /// How often to look for what commands asked for: a second, but in a test whose time is cheap and whose every wake-up counts.
+    pub requests_every: Duration,
     /// What renderings read.
     pub activity: Activity,
 }
@@ -141,7 +145,7 @@ pub async fn run(setup: Setup, stop: impl Future<Output = ()>) -> Result<(), Age
         Ok(())
     };
     #[expect(clippy::disallowed_methods, reason = "the end of the process is not part of the simulated world")]
-    let deadline = tokio::time::sleep(Duration::from_secs(8));
+    let deadline = tokio::time::sleep(Duration::from_secs(9));
     tokio::select! {
         result = end => result,
         () = deadline => {
@@ -160,7 +164,7 @@ fn outcome(ended: Option<Result<Result<(), LedgerError>, tokio::task::JoinError>
 }
 
 async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerError>>, AgentError> {
-    let Setup { world, ledger, sources, sinks, env, body_budget, activity } = setup;
+    let Setup { world, ledger, sources, sinks, env, body_budget, requests_every, activity } = setup;
     let now = millis(&world);
     let streams = sources.iter().flat_map(|source| {
         source.content_types.iter().map(|content_type| StreamSpec {
@@ -209,15 +213,22 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
             ledger: ledger.clone(),
             sink: row.id,
             name: sink.name,
-            checked: sink.checked,
+            checked: Arc::from(sink.checked),
             limits: sink.limits,
-            env: Arc::clone(&env),
+            env: SinkEnv::new(Arc::clone(&env), world.on("deliver")),
             codec: sink.codec,
             filter: sink.filter,
             activity: activity.clone(),
         };
         loops.spawn(deliver.run(stop.clone()));
     }
+    let requests = Requests {
+        world: world.on("requests"),
+        ledger: ledger.clone(),
+        activity: activity.clone(),
+        every: requests_every,
+    };
+    loops.spawn(requests.run(stop.clone()));
     loops.spawn(Sweep { world: world.on("sweep"), ledger, body_budget, activity, sources: clocks }.run(stop.clone()));
     Ok(loops)
 }

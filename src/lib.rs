@@ -2,7 +2,8 @@
 //!
 //! Everything the agent knows is in the [`ledger`]. Four loops read and write the ledger and share nothing else:
 //! [`collect`] lists what the service has, [`fetch`] downloads it, [`deliver`] hands it to the sinks, [`sweep`] forgets
-//! and records what is lost. Read them in this order and you know the product.
+//! and records what is lost. Read them in this order and you know the product. Commands that change something only write down what
+//! they want; [`requests`] does it.
 //!
 //! # Invariants
 //!
@@ -35,6 +36,7 @@ pub mod fetch;
 pub mod ledger;
 pub mod metrics;
 pub mod own_events;
+pub mod requests;
 pub mod retry;
 pub mod simulator;
 pub mod sinks;

@@ -2,7 +2,7 @@
 
 use prometheus::{GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
-use crate::status::Snapshot;
+use crate::{ledger::SinkView, status::Snapshot};
 
 /// Media type of the answer: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -29,11 +29,13 @@ definitions! {
     COPIES = "auditferry_records_copies_total", "records that the service repeated", ["stream"];
     ACCEPTED = "auditferry_records_accepted_total", "records that the sinks are owed", ["stream"];
     DIFFERING = "auditferry_bodies_differing_total", "bodies that differed when they were fetched again", ["stream"];
-    OWED = "auditferry_sink_owed_total", "records that the sink was owed", ["stream", "sink"];
+    OWED = "auditferry_sink_owed_total", "records that the sink was owed, those that were requeued since included", ["stream", "sink"];
     DELIVERED = "auditferry_sink_delivered_total", "records that the sink has taken", ["stream", "sink"];
     FILTERED = "auditferry_sink_filtered_total", "records that the sink's filter leaves out", ["stream", "sink"];
     SKIPPED = "auditferry_sink_skipped_total", "copies that the sink gets with another content", ["stream", "sink"];
     QUARANTINED = "auditferry_sink_quarantined", "records that the sink refused, kept", ["stream", "sink"];
+    REQUEUED = "auditferry_sink_requeued_total", "records that left quarantine to be offered again: they are owed on the stream named requeue, or agent", ["stream", "sink"];
+    QUARANTINE_BYTES = "auditferry_sink_quarantine_bytes", "size of the sink's quarantine in the ledger; it is full at 256 MiB", ["sink"];
     LOST = "auditferry_sink_lost_total", "records known to be lost to the sink; each is in a gap", ["stream", "sink"];
     LOST_CONTENTS = "auditferry_lost_contents_total", "contents lost before they were read: their records are not known", ["stream", "sink", "reason"];
     PENDING = "auditferry_sink_pending", "records stored and owed to the sink", ["stream", "sink"];
@@ -51,6 +53,7 @@ definitions! {
     THROTTLED = "auditferry_api_throttled_total", "answers that asked to slow down", ["source"];
     FETCH_FAILURES = "auditferry_fetch_failures_total", "bodies that could not be fetched and are tried again, by code", ["code"];
     UNFETCHED = "auditferry_contents_unfetched", "contents owed without a stored body", [];
+    ASKED = "auditferry_requests", "what commands asked for: not over, and in all", ["state"];
     GAPS = "auditferry_gaps", "gaps recorded", ["state"];
     LEDGER_BYTES = "auditferry_ledger_bytes", "sizes of the ledger's parts: file, wal (its log), bodies (compressed, in the file)", ["part"];
     LEDGER_ROWS = "auditferry_ledger_rows", "rows of the ledger's parts", ["part"];
@@ -130,13 +133,15 @@ fn accounts(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     let of = |value: fn(&crate::ledger::Account) -> i64| {
         let mut values = Vec::new();
         for (name, stream) in names.iter().zip(&snapshot.books.streams) {
-            for account in &stream.accounts {
+            // a retired sink takes no part any more, and its name may be that of a new one
+            for account in stream.accounts.iter().filter(|account| !account.retired) {
                 values.push((vec![name.as_str(), account.sink.as_str()], count(value(account))));
             }
         }
         values
     };
-    scrape.counter(&OWED, of(|account| account.owed))?;
+    scrape.counter(&OWED, of(|account| account.owed + account.requeued))?;
+    scrape.counter(&REQUEUED, of(|account| account.requeued))?;
     scrape.counter(&DELIVERED, of(|account| account.delivered))?;
     scrape.counter(&FILTERED, of(|account| account.filtered))?;
     scrape.counter(&SKIPPED, of(|account| account.skipped))?;
@@ -153,7 +158,9 @@ fn accounts(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
 }
 
 fn sinks(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
-    let books = &snapshot.books.sinks;
+    let books: Vec<_> = snapshot.books.sinks.iter().filter(|sink| !sink.retired).collect();
+    let size = |sink: &SinkView| sink.quarantine_bytes as f64;
+    scrape.gauge(&QUARANTINE_BYTES, books.iter().map(|sink| (vec![sink.name.as_str()], size(sink))).collect())?;
     let age = |oldest: Option<i64>| oldest.map_or(0.0, |oldest| (snapshot.now - oldest) as f64 / 1000.0);
     scrape.gauge(&OLDEST, books.iter().map(|sink| (vec![sink.name.as_str()], age(sink.oldest))).collect())?;
     scrape
@@ -198,6 +205,8 @@ fn ledger(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     let books = &snapshot.books;
     scrape.gauge(&BUILD, vec![(vec![env!("CARGO_PKG_VERSION"), &crate::features().join(",")], 1.0)])?;
     scrape.gauge(&UNFETCHED, vec![(vec![], books.unfetched as f64)])?;
+    let asked = vec![(vec!["open"], books.open_requests as f64), (vec!["all"], books.all_requests as f64)];
+    scrape.gauge(&ASKED, asked)?;
     scrape.gauge(&GAPS, vec![(vec!["open"], books.open_gaps as f64), (vec!["all"], books.gaps as f64)])?;
     scrape.gauge(
         &LEDGER_BYTES,

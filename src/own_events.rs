@@ -32,12 +32,15 @@ struct GapRecord<'a> {
     sink: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked_by: Option<&'a str>,
     result_status: &'static str,
 }
 
 /// The event that tells of a gap: what is missing, from when to when, for whom and why.
 pub fn gap_event(news: &GapNews, now: Millis) -> OwnEvent {
-    let Gap { id: gap, tenant, content_type, sink, content_id, from, to, records, reason, suspected, .. } = &news.gap;
+    let Gap { id: gap, tenant, content_type, sink, content_id, from, to, records, reason, suspected, asked_by, .. } =
+        &news.gap;
     let mut hash = Sha256::new();
     hash.update(b"auditferry gap 1\0");
     for part in [*gap, *from, *to, now] {
@@ -69,6 +72,7 @@ pub fn gap_event(news: &GapNews, now: Millis) -> OwnEvent {
         records: *records,
         sink: sink.as_deref(),
         content_id: content_id.as_deref(),
+        asked_by: asked_by.as_deref(),
         result_status: "Failed",
     };
     // plain data of our own can't fail to serialise; an empty record would still be delivered, as unreadable

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     activity::{Activity, Pulse, SinkActivity, StreamActivity},
-    ledger::{Account, Books, Gap, Ledger, LedgerError, Millis, Trouble},
+    ledger::{Account, Books, Gap, Ledger, LedgerError, Millis, Request, Trouble},
     source::office365::Counts,
 };
 
@@ -113,10 +113,17 @@ impl Snapshot {
                     contents_owed: sink.contents,
                     oldest_owed: sink.oldest,
                     stored_bytes: sink.ahead,
-                    error: self.trouble("sink", &sink.name).map(|trouble| trouble.words.clone()),
+                    retired: sink.retired,
+                    quarantine_records: if sink.retired { 0 } else { self.books.quarantined(&sink.name) },
+                    quarantine_bytes: sink.quarantine_bytes,
+                    error: self
+                        .trouble("sink", &sink.name)
+                        .filter(|_| !sink.retired)
+                        .map(|trouble| trouble.words.clone()),
                 })
                 .collect(),
             gaps: self.gaps.clone(),
+            requests: self.books.requests.clone(),
             ledger: JsonLedger {
                 file_bytes: self.books.file_bytes,
                 wal_bytes: self.books.wal_bytes,
@@ -139,6 +146,7 @@ struct JsonSnapshot {
     streams: Vec<JsonStream>,
     sinks: Vec<JsonSink>,
     gaps: Vec<Gap>,
+    requests: Vec<Request>,
     ledger: JsonLedger,
 }
 
@@ -164,6 +172,9 @@ struct JsonSink {
     contents_owed: u64,
     oldest_owed: Option<Millis>,
     stored_bytes: u64,
+    retired: bool,
+    quarantine_records: i64,
+    quarantine_bytes: u64,
     error: Option<String>,
 }
 

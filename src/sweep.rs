@@ -95,7 +95,7 @@ impl Sweep {
                 let hours = (millis(&self.world) - oldest) / HOUR;
                 warn!(
                     sink = sink.name,
-                    "is gone from the configuration, and is owed contents of {hours} h ago; put it back under its name"
+                    "is gone from the configuration, and is owed contents of {hours} h ago; put it back under its name, or end it with `auditferry retire-sink`"
                 );
             }
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{ConfigArgs, Exit};
 use crate::{
     config::{self, Config, Line, SinkConfig, SourceConfig, secret::Secrets},
-    ledger::Ledger,
+    ledger::{Ledger, SinkView},
 };
 
 /// Options of `check`.
@@ -121,10 +121,16 @@ fn gone_sinks(config: &Config) -> Vec<String> {
     let Ok(ledger) = Ledger::open_for_reading(&config.agent.state_dir) else { return Vec::new() };
     let Some(Ok(books)) = ledger.books().now_or_never() else { return Vec::new() };
     let gone = |name: &str| config.sinks.iter().all(|sink| sink.name != name);
-    let owed = books.sinks.iter().filter(|sink| sink.contents > 0 && gone(&sink.name));
+    let kept = |sink: &SinkView| sink.contents > 0 || sink.quarantine_bytes > 0;
+    let owed = books.sinks.iter().filter(|sink| !sink.retired && kept(sink) && gone(&sink.name));
     owed.map(|sink| {
         let (name, contents) = (&sink.name, sink.contents);
-        format!("sink `{name}` is gone from the configuration while {contents} contents are owed to it: put it back under its name")
+        let what = match (contents, books.quarantined(name)) {
+            (0, records) => format!("{records} records that it refused are kept"),
+            (_, 0) => format!("{contents} contents are owed to it"),
+            (_, records) => format!("{contents} contents are owed to it and {records} records that it refused are kept"),
+        };
+        format!("sink `{name}` is gone from the configuration while {what}: put it back under its name, or end it with `auditferry retire-sink {name}`")
     })
     .collect()
 }

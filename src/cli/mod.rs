@@ -1,11 +1,17 @@
 //! The command line: one file per subcommand, and what the exit codes mean.
 
+mod asking;
 pub mod check;
 pub mod demo;
+mod ledger_args;
 mod logging;
 pub mod map;
+pub mod quarantine;
+pub mod retire_sink;
 pub mod run;
+mod show;
 pub mod simulate;
+pub mod sinks;
 mod split;
 pub mod status;
 
@@ -73,6 +79,13 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Shows the books, what is pending, gaps and sizes; exit code 1 when the books do not close
     Status(status::StatusArgs),
+    /// Shows each sink: what it is, what its Ok is worth, what it is owed, why it fails
+    Sinks(sinks::SinksArgs),
+    /// Looks at records that sinks refused, offers them again or gives them up
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
+    /// Ends a sink that is gone from the configuration; what it is owed becomes gaps
+    RetireSink(retire_sink::RetireArgs),
 }
 
 fn dispatch(command: Command, registry: &[SinkKind]) -> ExitCode {
@@ -86,6 +99,9 @@ fn dispatch(command: Command, registry: &[SinkKind]) -> ExitCode {
             Err(exit) => exit.into(),
         },
         Command::Status(args) => status::run(&args, registry).into(),
+        Command::Sinks(args) => sinks::run(&args, registry).into(),
+        Command::Quarantine(command) => quarantine::run(&command, registry).into(),
+        Command::RetireSink(args) => retire_sink::run(&args, registry).into(),
     }
 }
 
@@ -161,8 +177,13 @@ fn version(registry: &[SinkKind]) -> &'static str {
 
 /// Prints to standard output; a reader that is gone is no reason to panic.
 pub fn out(text: &str) {
+    out_bytes(text.as_bytes());
+}
+
+/// Prints bytes as they are to standard output.
+pub fn out_bytes(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }
 
 /// Prints to standard error.

@@ -27,6 +27,9 @@ use crate::{
 /// How long an answer's head may take, and how long a body may stall.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often the agent looks for what commands asked for.
+const REQUESTS: Duration = Duration::from_secs(1);
+
 /// How long the admin server may still answer once the agent has ended.
 const ANSWER: Duration = Duration::from_millis(500);
 
@@ -217,8 +220,16 @@ fn setup(
             start: sink.start,
         });
     }
-    let setup =
-        Setup { world: world.clone(), ledger, sources, sinks, env, body_budget: config.agent.body_budget, activity };
+    let setup = Setup {
+        world: world.clone(),
+        ledger,
+        sources,
+        sinks,
+        env,
+        body_budget: config.agent.body_budget,
+        requests_every: REQUESTS,
+        activity,
+    };
     Ok((setup, watched))
 }
 

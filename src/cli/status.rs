@@ -2,21 +2,22 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
-use auditferry_contract::SinkKind;
-use jiff::Timestamp;
-
-use super::{ConfigArgs, Exit};
+use super::{
+    Exit,
+    ledger_args::{LedgerArgs, fail, now},
+    show::{ago, bytes, date, harmless, harmless_json},
+};
 use crate::{
-    config,
     ledger::{Ledger, Millis, OpenError},
     status::Snapshot,
 };
+use auditferry_contract::SinkKind;
 
 /// Which ledger, and how to show it.
 #[derive(clap::Args, Clone, Debug)]
 pub struct StatusArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    ledger: LedgerArgs,
     /// JSON for programs
     #[arg(long)]
     json: bool,
@@ -24,26 +25,25 @@ pub struct StatusArgs {
 
 /// Shows the books of the agent whose configuration this is, running or stopped.
 pub fn run(args: &StatusArgs, registry: &[SinkKind]) -> Exit {
-    let config = match config::load(&args.config.paths, registry) {
-        Ok(config) => config,
-        Err(report) => return super::refuse(&report),
+    let state_dir = match args.ledger.state_dir(registry) {
+        Ok(state_dir) => state_dir,
+        Err(exit) => return exit,
     };
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(exit) => return exit,
     };
-    let now = super::production().clock.now().as_millisecond();
-    match runtime.block_on(render(&config.agent.state_dir, args.json, now)) {
+    match runtime.block_on(render(&state_dir, args.json, now())) {
         Ok((text, verdict)) => {
             super::out(&text);
             if verdict == Verdict::Open { Exit::Failed } else { Exit::Done }
         }
-        Err(error) => {
-            super::err(&format!("auditferry: {error}\n"));
-            Exit::Ledger
-        }
+        Err(error) => fail(Exit::Ledger, &error.to_string()),
     }
 }
+
+/// A request that is over is shown for a day; the ledger keeps it for good.
+const DAY: Millis = 24 * 3_600_000;
 
 /// What the books say as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub async fn render(state_dir: &Path, json: bool, now: Millis) -> Result<(String
     let verdict = if snapshot.books.imbalances().is_empty() { Verdict::Closed } else { Verdict::Open };
     let text = if json {
         // a snapshot is plain data: it always serialises
-        serde_json::to_string_pretty(&snapshot.json()).unwrap_or_default() + "\n"
+        harmless_json(&serde_json::to_string_pretty(&snapshot.json()).unwrap_or_default()) + "\n"
     } else {
         text(&snapshot)
     };
@@ -99,8 +99,9 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
         for account in &stream.accounts {
             writeln!(
                 out,
-                "  sink {}: owed {} = delivered {} + filtered {} + skipped copies {} + quarantined {} + lost {} + pending {}",
+                "  sink {}{}: owed {} = delivered {} + filtered {} + skipped copies {} + quarantined {} + lost {} + pending {}",
                 account.sink,
+                if account.retired { " (retired)" } else { "" },
                 account.owed,
                 account.delivered,
                 account.filtered,
@@ -112,7 +113,7 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
         }
     }
     writeln!(out)?;
-    for sink in &books.sinks {
+    for sink in books.sinks.iter().filter(|sink| !sink.retired) {
         let gone = if sink.configured { "" } else { "  (gone from the configuration)" };
         match sink.oldest {
             Some(oldest) => writeln!(
@@ -124,6 +125,11 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
                 bytes(sink.ahead)
             )?,
             None => writeln!(out, "sink {}: nothing owed{gone}", sink.name)?,
+        }
+        let refused = books.quarantined(&sink.name);
+        if refused > 0 {
+            let size = bytes(sink.quarantine_bytes);
+            writeln!(out, "  {refused} records in its quarantine, {size}: see `auditferry quarantine list`")?;
         }
     }
     match books.next_expiry {
@@ -143,24 +149,35 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     }
     for trouble in &books.troubles {
         let since = ago(snapshot.now - trouble.since);
-        writeln!(out, "{} {} fails since {since} ago: {}", trouble.kind, trouble.name, trouble.words)?;
+        writeln!(out, "{} {} fails since {since} ago: {}", trouble.kind, trouble.name, harmless(&trouble.words))?;
     }
     for (content, error) in &books.failing {
-        writeln!(out, "  can't be fetched: {content}: {error}")?;
+        writeln!(out, "  can't be fetched: {}: {}", harmless(content), harmless(error))?;
     }
     for gap in snapshot.gaps.iter().rev() {
         let records = gap.records.map_or("an unknown number of".into(), |records| records.to_string());
         let what = if gap.suspected { "suspected gap" } else { "gap" };
+        let who = gap.asked_by.as_ref().map_or(String::new(), |who| format!(" ({})", harmless(who)));
         let whom = gap.sink.as_ref().map_or("all sinks".into(), |sink| format!("sink {sink}"));
         writeln!(
             out,
-            "{what} {}: {records} records of {} published {} to {}, {whom}: {}",
+            "{what} {}: {records} records of {} published {} to {}, {whom}: {}{who}",
             gap.id,
             gap.content_type,
             date(gap.from),
             date(gap.to),
             gap.reason
         )?;
+    }
+    for request in books.requests.iter().filter(|it| it.ended_at.is_none_or(|ended| snapshot.now - ended < DAY)).rev() {
+        let state = match (&request.outcome, request.taken_at) {
+            (Some(words), _) if request.refused => format!("not done: {}", harmless(words)),
+            (Some(words), _) => harmless(words),
+            (None, Some(_)) => format!("{} records so far", request.done),
+            (None, None) => "waits for the agent".into(),
+        };
+        let (what, who) = (harmless(&request.what), harmless(&request.who));
+        writeln!(out, "request {} ({what}, {who}, {}): {state}", request.id, date(request.asked_at))?;
     }
     writeln!(
         out,
@@ -179,27 +196,4 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
         writeln!(out, "{imbalance}; stop the agent, keep a copy of state_dir and ask for help")?;
     }
     Ok(())
-}
-
-fn ago(millis: Millis) -> String {
-    let seconds = millis / 1000;
-    match seconds.abs() {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-fn date(millis: Millis) -> String {
-    Timestamp::from_millisecond(millis)
-        .map_or_else(|_| millis.to_string(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
-fn bytes(bytes: u64) -> String {
-    match bytes {
-        0..10_240 => format!("{bytes} B"),
-        10_240..10_485_760 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
 }

@@ -29,6 +29,7 @@ pub use predicates::{Filter, POWER_PLATFORM_TYPES, PRODUCTS, Select};
 pub use report::{Line, Mistake, Report, SourceFile};
 pub use sink::{BatchOverrides, CodecName, SinkConfig};
 pub use source::{ContentType, SourceConfig, SourceKind};
+pub(crate) use suggest::hint;
 
 /// A configuration in which no mistake was found.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::{Ledger, LedgerError, Millis, Trouble, deliveries, troubles};
+use super::{Ledger, LedgerError, Millis, Request, Trouble, deliveries, requests, troubles};
 use crate::budget::SinkState;
 
 /// The books of one stream: each record once, at its first store.
@@ -56,6 +56,10 @@ pub struct Account {
     pub lost: i64,
     /// Counted from the delivery rows, so that the identity can fail.
     pub pending: i64,
+    /// Left `owed` and `quarantined` here by a retry: they are owed on the stream in which they were requeued.
+    pub requeued: i64,
+    /// The sink was retired; one of the same name is another one.
+    pub retired: bool,
 }
 
 /// An identity of the books that does not close.
@@ -77,6 +81,10 @@ pub struct SinkView {
     pub name: String,
     /// False: gone from the configuration.
     pub configured: bool,
+    /// Ended by an operator; one of the same name is another one.
+    pub retired: bool,
+    /// What its quarantine holds on disk (bytes).
+    pub quarantine_bytes: u64,
     /// Compressed bytes stored and owed to it.
     pub ahead: u64,
     /// Publication time of the oldest content owed to it.
@@ -133,8 +141,22 @@ pub struct Books {
     pub wal_bytes: u64,
     /// What fails now.
     pub troubles: Vec<Trouble>,
+    /// What commands asked for: what is not over first, then the latest.
+    pub requests: Vec<Request>,
+    /// Requests that are not over.
+    pub open_requests: u64,
+    /// Requests in all.
+    pub all_requests: u64,
     /// Content ids with their last fetch error, a few of the oldest.
     pub failing: Vec<(String, String)>,
+}
+
+impl Books {
+    /// How many records of this sink are in quarantine.
+    pub fn quarantined(&self, sink: &str) -> i64 {
+        let accounts = self.streams.iter().flat_map(|stream| &stream.accounts);
+        accounts.filter(|account| account.sink == sink && !account.retired).map(|account| account.quarantined).sum()
+    }
 }
 
 impl StreamBooks {
@@ -161,7 +183,7 @@ impl Books {
                 open.push(Imbalance { stream: stream.name(), identity });
             }
             for account in &stream.accounts {
-                let Account { sink, owed, delivered, filtered, skipped, quarantined, lost, pending } = account;
+                let Account { sink, owed, delivered, filtered, skipped, quarantined, lost, pending, .. } = account;
                 if *owed != delivered + filtered + skipped + quarantined + lost + pending {
                     let identity = format!(
                         "owed {owed} is not delivered {delivered} + filtered {filtered} + skipped copies {skipped} + quarantined {quarantined} + lost {lost} + pending {pending}"
@@ -213,9 +235,10 @@ fn sinks(connection: &Connection, streams: &[i64], now: Millis, whole: bool) -> 
     let mut sinks: Vec<SinkView> = connection
         .prepare_cached(
             "SELECT id, name, configured, ahead, (SELECT content FROM delivery d JOIN content c ON c.id = d.content
-               WHERE d.sink = sink.id AND d.ready = 0 AND d.lost = 0 AND c.state = 0 AND c.retry_at <= ?1 AND d.stream IN (SELECT value FROM json_each(?2)) ORDER BY d.created, d.content LIMIT 1) FROM sink ORDER BY id",
+               WHERE d.sink = sink.id AND d.ready = 0 AND d.lost = 0 AND c.state = 0 AND c.retry_at <= ?1 AND d.stream IN (SELECT value FROM json_each(?2)) ORDER BY d.created, d.content LIMIT 1),
+               quarantine_bytes, retired_at IS NOT NULL FROM sink WHERE ?3 OR retired_at IS NULL ORDER BY id",
         )?
-        .query_map(rusqlite::params![now, format!("{streams:?}")], |row| {
+        .query_map(rusqlite::params![now, format!("{streams:?}"), whole], |row| {
             Ok(SinkView {
                 id: row.get(0)?,
                 name: row.get(1)?,
@@ -224,6 +247,8 @@ fn sinks(connection: &Connection, streams: &[i64], now: Millis, whole: bool) -> 
                 oldest: None,
                 first_missing: row.get(4)?,
                 contents: 0,
+                quarantine_bytes: row.get::<_, i64>(5)?.max(0) as u64,
+                retired: row.get(6)?,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;
@@ -242,7 +267,8 @@ fn accounts(connection: &Connection, stream: i64) -> Result<Vec<Account>, Ledger
     let mut statement = connection.prepare_cached(
         "SELECT k.name, a.owed, a.delivered, a.filtered, a.skipped, a.quarantined, a.lost,
            (SELECT ifnull(sum(c.records - d.progress), 0) FROM delivery d JOIN content c ON c.id = d.content
-            WHERE d.sink = a.sink AND d.stream = a.stream AND d.lost = 0 AND c.records IS NOT NULL)
+            WHERE d.sink = a.sink AND d.stream = a.stream AND d.lost = 0 AND c.records IS NOT NULL),
+           a.requeued, k.retired_at IS NOT NULL
          FROM account a JOIN sink k ON k.id = a.sink WHERE a.stream = ? ORDER BY k.id",
     )?;
     let rows = statement.query_map([stream], |row| {
@@ -255,6 +281,8 @@ fn accounts(connection: &Connection, stream: i64) -> Result<Vec<Account>, Ledger
             quarantined: row.get(5)?,
             lost: row.get(6)?,
             pending: row.get(7)?,
+            requeued: row.get(8)?,
+            retired: row.get(9)?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -306,6 +334,9 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
         lost_contents,
         failing,
         troubles: troubles::troubles(connection)?,
+        requests: requests::latest(connection, 20)?,
+        open_requests: count("SELECT count(*) FROM request WHERE ended_at IS NULL")?,
+        all_requests: count("SELECT count(*) FROM request")?,
         sinks: sinks(connection, &[], 0, true)?,
         stored_bytes: count("SELECT value FROM meta WHERE key = 'stored_bytes'")?,
         unfetched: count("SELECT count(*) FROM content WHERE state = 0")?,

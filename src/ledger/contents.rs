@@ -298,12 +298,7 @@ pub(super) fn lose(
         found.records = lost;
         gaps::record(connection, &found, now)?;
         if lost.is_none() {
-            connection
-                .prepare_cached(
-                    "INSERT INTO lost_content (stream, sink, reason, contents) VALUES (?1, ?2, ?3, 1)
-                     ON CONFLICT (stream, sink, reason) DO UPDATE SET contents = contents + 1",
-                )?
-                .execute(params![stream, sink, reason])?;
+            gaps::lost_content(connection, stream, sink, reason)?;
         }
     }
     drop_body(connection, content)?;

@@ -21,11 +21,13 @@ pub(super) struct Found {
     pub records: Option<i64>,
     pub reason: &'static str,
     pub suspected: bool,
+    /// The request by which a person decided it.
+    pub request: Option<i64>,
 }
 
 impl Found {
     pub(super) fn window(stream: i64, from: Millis, to: Millis, reason: &'static str, suspected: bool) -> Found {
-        Found { stream, sink: None, content: None, from, to, records: None, reason, suspected }
+        Found { stream, sink: None, content: None, from, to, records: None, reason, suspected, request: None }
     }
 }
 
@@ -56,6 +58,8 @@ pub struct Gap {
     pub found_at: Millis,
     /// When it was over.
     pub closed_at: Option<Millis>,
+    /// Who decided it, when a person did (`quarantine drop`, `retire-sink`).
+    pub asked_by: Option<String>,
 }
 
 /// A gap that every sink must hear about.
@@ -67,18 +71,21 @@ pub struct GapNews {
     pub what: &'static str,
 }
 
-/// Writes a gap; one that adjoins the last of the same stream, sink and reason extends it.
+/// Writes a gap; one that adjoins the last of the same stream, sink and reason extends it, and so does all that one request decides.
 pub(super) fn record(connection: &Connection, found: &Found, now: Millis) -> Result<(), LedgerError> {
     let last: Option<(i64, Millis, Option<i64>)> = connection
         .prepare_cached(
-            "SELECT id, to_time, records FROM gap WHERE stream = ?1 AND reason = ?2 AND ifnull(sink, 0) = ifnull(?3, 0) AND closed_at IS NULL
+            "SELECT id, to_time, records FROM gap WHERE stream = ?1 AND reason = ?2 AND ifnull(sink, 0) = ifnull(?3, 0)
+               AND ifnull(request, 0) = ifnull(?4, 0) AND closed_at IS NULL
              ORDER BY id DESC LIMIT 1",
         )?
-        .query_row(params![found.stream, found.reason, found.sink], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row(params![found.stream, found.reason, found.sink, found.request], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
     // contents are minutes apart: what is lost within an hour of the last loss is one gap to a person
     if let Some((id, to, records)) = last
-        && found.from <= to + QUIET
+        && (found.from <= to + QUIET || found.request.is_some())
     {
         let records = records.zip(found.records).map(|(before, more)| before + more);
         connection
@@ -90,8 +97,8 @@ pub(super) fn record(connection: &Connection, found: &Found, now: Millis) -> Res
     }
     connection
         .prepare_cached(
-            "INSERT INTO gap (stream, sink, content, from_time, to_time, records, reason, suspected, found_at, changed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+            "INSERT INTO gap (stream, sink, content, from_time, to_time, records, reason, suspected, found_at, changed_at, request)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)",
         )?
         .execute(params![
             found.stream,
@@ -102,14 +109,26 @@ pub(super) fn record(connection: &Connection, found: &Found, now: Millis) -> Res
             found.records,
             found.reason,
             found.suspected,
-            now
+            now,
+            found.request
         ])?;
     Ok(())
 }
 
+/// Counts a content that was lost before it was read: how many records it had is not known.
+pub(super) fn lost_content(connection: &Connection, stream: i64, sink: i64, reason: &str) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO lost_content (stream, sink, reason, contents) VALUES (?1, ?2, ?3, 1)
+             ON CONFLICT (stream, sink, reason) DO UPDATE SET contents = contents + 1",
+        )?
+        .execute(params![stream, sink, reason])?;
+    Ok(())
+}
+
 const GAP: &str = "SELECT g.id, t.guid, s.content_type, k.name, c.content_id, g.from_time, g.to_time, g.records, g.reason, g.suspected,
-  g.found_at, g.closed_at, g.announced_at, g.announced_closed FROM gap g JOIN stream s ON s.id = g.stream LEFT JOIN tenant t ON t.id = s.tenant
-  LEFT JOIN sink k ON k.id = g.sink LEFT JOIN content c ON c.id = g.content";
+  g.found_at, g.closed_at, g.announced_at, r.who FROM gap g JOIN stream s ON s.id = g.stream LEFT JOIN tenant t ON t.id = s.tenant
+  LEFT JOIN sink k ON k.id = g.sink LEFT JOIN content c ON c.id = g.content LEFT JOIN request r ON r.id = g.request";
 
 fn gap(row: &rusqlite::Row<'_>) -> rusqlite::Result<Gap> {
     Ok(Gap {
@@ -125,6 +144,7 @@ fn gap(row: &rusqlite::Row<'_>) -> rusqlite::Result<Gap> {
         suspected: row.get(9)?,
         found_at: row.get(10)?,
         closed_at: row.get(11)?,
+        asked_by: row.get(13)?,
     })
 }
 

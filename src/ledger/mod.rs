@@ -12,7 +12,13 @@ mod open;
 #[cfg(test)]
 mod overlap_tests;
 mod quarantine;
+#[cfg(test)]
+mod quarantine_tests;
+mod requests;
 mod requeue;
+mod retire;
+#[cfg(test)]
+mod retire_tests;
 mod seen;
 mod sinks;
 mod streams;
@@ -31,11 +37,12 @@ use rusqlite::Connection;
 
 pub use books::{Account, Books, BudgetView, Imbalance, SinkView, StreamBooks};
 pub use contents::{Counts, FetchTarget, Need};
-pub use deliveries::{Piece, Place, Progress, Stored};
+pub use deliveries::{Ask, Piece, Place, Progress, Stored};
 pub use error::LedgerError;
 pub use gaps::{Gap, GapNews};
 pub use open::{DirectoryLock, OpenError, SCHEMA, lock};
-pub use quarantine::Refused;
+pub use quarantine::{Quarantined, Refused, Selection};
+pub use requests::{Request, Wanted};
 pub use requeue::OwnEvent;
 pub use seen::Entered;
 pub use sinks::{SinkRow, SinkSpec};
@@ -76,6 +83,14 @@ impl Ledger {
     #[cfg(any(test, feature = "testing"))]
     pub fn in_memory(memory: &Memory, gate: Gate) -> Ledger {
         Ledger { engine: Arc::new(writer::Engine::Inline { shared: Arc::clone(&memory.0), gate }), file: None }
+    }
+
+    /// Opens it for one thing only: to write down what a person wants, beside a running agent too. SQLite lets one process
+    /// after the other write; the agent waits up to 10 s for its turn, and so does this.
+    pub fn open_for_asking(dir: &Path) -> Result<Ledger, OpenError> {
+        let (connection, file) = open::asker(dir)?;
+        let engine = writer::Engine::Inline { shared: Arc::new(Mutex::new(connection)), gate: Gate::default() };
+        Ok(Ledger { engine: Arc::new(engine), file: Some(file.into()) })
     }
 
     async fn write<T: Send + 'static>(

@@ -127,10 +127,7 @@ pub(super) fn writer(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
         .map_err(|cause| OpenError::Directory { dir: dir.to_owned(), cause })?;
     let connection = Connection::open(&file).map_err(sqlite)?;
     // the version first: of a newer file nothing may be changed
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
-    if found > SCHEMA {
-        return Err(OpenError::Newer { file, found });
-    }
+    let found = version(&connection, &file)?;
     prepare(&connection).map_err(|cause| OpenError::Sqlite { file: file.clone(), cause })?;
     migrate(&connection, found).map_err(sqlite)?;
     Ok((connection, file))
@@ -197,11 +194,45 @@ pub(super) fn command_reader(dir: &Path) -> Result<(Connection, PathBuf), OpenEr
     }
     let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };
     let connection = reader(&file).map_err(sqlite)?;
+    version(&connection, &file)?;
+    Ok((connection, file))
+}
+
+/// A connection for a command that writes one row. It makes no ledger and migrates none: that is the agent's.
+pub(super) fn asker(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
+    // the same checks, before anything could be changed
+    let (looked, file) = command_reader(dir)?;
+    drop(looked);
+    let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&file, flags).map_err(sqlite)?;
+    if version(&connection, &file)? != SCHEMA {
+        let cause = format!(
+            "it has an older schema than {SCHEMA}: start this auditferry's agent once, which brings it up to date"
+        );
+        return Err(OpenError::Sqlite { file, cause });
+    }
+    prepare(&connection).map_err(|cause| OpenError::Sqlite { file: file.clone(), cause })?;
+    Ok((connection, file))
+}
+
+/// The ledger's schema version; a newer one is refused.
+///
+/// Until the first release schema 1 grows in place: a ledger of an earlier build of the unreleased product has the number and lacks
+/// tables. That is said in plain words here, instead of as a broken ledger by the first call that misses something. From the first
+/// release on `schema.sql` is frozen per version, and a change is a step in [`migrate`].
+fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
+    let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.to_owned(), cause: cause.to_string() };
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
     if found > SCHEMA {
-        return Err(OpenError::Newer { file, found });
+        return Err(OpenError::Newer { file: file.to_owned(), found });
     }
-    Ok((connection, file))
+    let newest = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'quarantine')";
+    if found == SCHEMA && !connection.query_row(newest, [], |row| row.get::<_, bool>(0)).map_err(sqlite)? {
+        let cause = "it was made by an unreleased auditferry whose schema was never published; move state_dir away and start anew";
+        return Err(OpenError::Sqlite { file: file.to_owned(), cause: cause.into() });
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ const TENANT: &str = "41463f53-8812-40f4-890f-865bf6e35190";
 
 pub(super) struct Story {
     pub(super) ledger: Ledger,
-    memory: Memory,
+    pub(super) memory: Memory,
     pub(super) stream: i64,
     pub(super) sinks: Vec<SinkRow>,
 }
@@ -77,7 +77,11 @@ impl Story {
         let mut taken = Vec::new();
         for live in [true, false] {
             loop {
-                let pieces = self.ledger.pieces(self.sinks[sink].id, live, T, Place::default(), 16).await.unwrap();
+                let pieces = self
+                    .ledger
+                    .pieces(Ask { sink: self.sinks[sink].id, live, border: T, limit: 16, ..Ask::default() })
+                    .await
+                    .unwrap();
                 if pieces.is_empty() {
                     break;
                 }
@@ -86,6 +90,7 @@ impl Story {
                     let frames: Vec<_> = crate::fetch::chunk::frames(&opened).map(Result::unwrap).collect();
                     let mut step = Progress {
                         content: piece.content,
+                        generation: piece.generation,
                         from: piece.from,
                         to: piece.first + frames.len() as i64,
                         ..Progress::default()

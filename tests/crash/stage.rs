@@ -63,6 +63,8 @@ pub struct Stage {
     /// How often `done` is asked.
     pub look: Duration,
     pub body_budget: u64,
+    /// Between two looks for requests: each is a gate.
+    pub requests_every: Duration,
     pub activity: Activity,
     /// Every origin that got a bearer token.
     pub told: Origins,
@@ -108,6 +110,7 @@ impl Stage {
             poll: Duration::from_secs(300),
             look: Duration::from_secs(60),
             body_budget: 1 << 30,
+            requests_every: Duration::from_secs(3600),
             activity: Activity::default(),
             told: Origins::default(),
             lives: 0,
@@ -198,6 +201,7 @@ impl Stage {
             sinks: sinks.iter().map(|plan| self.sink(plan)).collect(),
             env: Arc::new(TestEnv),
             body_budget: self.body_budget,
+            requests_every: self.requests_every,
             activity: self.activity.clone(),
         }
     }
@@ -235,7 +239,11 @@ impl Stage {
         };
         SinkSetup {
             name: plan.name.into(),
-            limits: auditferry_contract::Limits { batch_messages: crate::sinks::BATCH, ..checked.limits() },
+            limits: auditferry_contract::Limits {
+                batch_messages: crate::sinks::BATCH,
+                batch_age: Duration::ZERO,
+                ..checked.limits()
+            },
             checked,
             codec: codec::by_name("ocsf", CodecOptions { raw_data: false }).unwrap(),
             filter: Filter::default(),

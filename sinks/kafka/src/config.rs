@@ -200,3 +200,112 @@ impl CheckedSink for Checked {
         Ok(Arc::new(sink))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(options: &str) -> Result<Box<dyn CheckedSink>, Vec<String>> {
+        let mut value = auditferry_contract::toml_span::parse(options).expect("valid TOML");
+        let format = Format { codec: "raw", schema: "raw".into(), media_type: "application/json" };
+        let checked = check(Options::new(&mut value).expect("a table"), &format);
+        checked.map_err(|e| e.errors.iter().map(|e| e.to_string()).collect())
+    }
+
+    fn words(more: &str) -> Vec<String> {
+        checked(&format!("brokers = ['k:9092']\ntopic = 'audit'\n{more}")).err().unwrap_or_default()
+    }
+
+    const PASSWORD: &str = "password = { file = '/run/p' }";
+
+    #[test]
+    fn good_options() {
+        for more in [
+            "",
+            "tls = true",
+            "ca = '/ca'",
+            "tls = true\ncertificate = '/c'\nkey = '/k'",
+            "tls = false",
+            "compression = 'none'\nclient_id = 'x'\nmax_message = '4 MiB'\ntimeout = '1m'",
+            &format!("tls = true\nsasl = {{ mechanism = 'PLAIN', username = '$ConnectionString', {PASSWORD} }}"),
+            &format!("sasl = {{ mechanism = 'SCRAM-SHA-256', username = 'u', {PASSWORD} }}"),
+        ] {
+            assert_eq!(words(more), [""; 0], "{more}");
+        }
+        let plain = format!("topic = 'a'\nsasl = {{ mechanism = 'PLAIN', username = 'u', {PASSWORD} }}");
+        for brokers in ["['localhost:9092']", "['127.0.0.1:1', '[::1]:65535']"] {
+            assert!(checked(&format!("brokers = {brokers}\n{plain}")).is_ok(), "{brokers}");
+        }
+    }
+
+    #[test]
+    fn bad_options() {
+        let login = |mechanism: &str| format!("sasl = {{ mechanism = '{mechanism}', username = 'u', {PASSWORD} }}");
+        for (more, begins) in [
+            ("server_name = 'x'", "`server_name` can't be set for kafka"),
+            ("tls = false\nca = '/ca'", "`tls` is off, and files for it are given"),
+            ("certificate = '/c'", "`certificate` needs its `key`"),
+            ("compression = 'gzip'", "not a usable `compression`\none of: none, lz4, snappy, zstd; gzip"),
+            ("max_message = '1 KiB'", "`max_message` is out of range"),
+            ("timeout = '10m'", "`timeout` is out of range"),
+            (&login("PLAIN"), "PLAIN without TLS shows the password"),
+            (&login("GSSAPI"), "not a usable `mechanism`"),
+            ("sasl = { mechanism = 'PLAIN', username = 'u', password = 'hunter2' }", SecretRef::INLINE),
+            ("sasl = {}", "missing field 'mechanism'"),
+            ("security_protocol = 'ssl'", "unexpected keys"),
+        ] {
+            let words = words(more);
+            assert!(
+                words.first().is_some_and(|w| w.to_lowercase().starts_with(&begins.to_lowercase())),
+                "{more}: {words:?}"
+            );
+            assert!(!words.concat().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn brokers_and_topics() {
+        for broker in
+            ["k", "k:", "k:0", "k:70000", "kafka://k:9092", "a:1,b:2", "a b:1", "::1:9092", "[x]:1", ":1", "k:+1"]
+        {
+            let words = checked(&format!("brokers = ['{broker}']\ntopic = 'a'")).err().unwrap_or_default();
+            assert!(words.len() == 1 && words[0].starts_with("not the address of a broker"), "{broker}: {words:?}");
+        }
+        for topic in ["a b", "a/b", ".", "..", &"x".repeat(250)] {
+            let words = checked(&format!("brokers = ['k:1']\ntopic = '{topic}'")).err().unwrap_or_default();
+            assert!(words.len() == 1 && words[0].starts_with("not a name that a topic can have"), "{topic}: {words:?}");
+        }
+        let words = checked("brokers = []").err().unwrap_or_default();
+        assert_eq!(words.len(), 2, "{words:?}");
+        assert!(
+            words[0].starts_with("`brokers` is empty") && words[1].starts_with("missing field 'topic'"),
+            "{words:?}"
+        );
+        assert_eq!(checked("").err().unwrap_or_default().len(), 2);
+    }
+
+    #[test]
+    fn settings_show_no_secret_and_references_all_files() {
+        let login = format!("sasl = {{ mechanism = 'PLAIN', username = 'alice', {PASSWORD} }}");
+        let options = format!("brokers = ['k:9092']\ntopic = 'audit'\nca = '/ca'\n{login}");
+        let checked = checked(&options).unwrap_or_else(|words| panic!("{words:?}"));
+        let settings: Vec<_> = checked.settings().iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(
+            settings,
+            [
+                "brokers=k:9092",
+                "topic=audit",
+                "tls=true",
+                "ca=/ca",
+                "sasl=PLAIN as alice, password ***",
+                "compression=zstd",
+                "max_message=1000000 B",
+                "timeout=30s",
+            ]
+        );
+        assert_eq!(checked.references(), [SecretRef::File("/ca".into()), SecretRef::File("/run/p".into())]);
+        assert_eq!(checked.promise(), Some(Confirmation::Stored));
+        let limits = checked.limits();
+        assert_eq!((limits.message_bytes, limits.batch_bytes), (998_976, 4_000_000));
+    }
+}

@@ -132,3 +132,139 @@ impl Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{ClientConfig, producer::BaseProducer};
+
+    use super::*;
+
+    fn settings(encrypted: bool, sasl: Option<&'static str>) -> Settings {
+        let login = |mechanism| Sasl { mechanism, username: "alice".into(), password: SecretRef::Env("X".into()) };
+        Settings {
+            brokers: vec!["a:9092".into(), "[::1]:9093".into()],
+            topic: "audit".into(),
+            encrypted,
+            tls: Tls::default(),
+            sasl: sasl.map(login),
+            compression: "zstd",
+            client_id: None,
+            max_message: MAX_MESSAGE,
+            timeout: TIMEOUT,
+        }
+    }
+
+    fn lines(settings: &Settings) -> Vec<String> {
+        settings.properties("auditferry/1").iter().map(|(key, value)| format!("{key}={value}")).collect()
+    }
+
+    #[test]
+    fn the_whole_list() {
+        assert_eq!(
+            lines(&settings(true, Some("SCRAM-SHA-512"))),
+            [
+                "bootstrap.servers=a:9092,[::1]:9093",
+                "client.id=auditferry/1",
+                "security.protocol=sasl_ssl",
+                "enable.ssl.certificate.verification=true",
+                "ssl.endpoint.identification.algorithm=https",
+                "sasl.mechanism=SCRAM-SHA-512",
+                "sasl.username=alice",
+                "enable.idempotence=true",
+                "acks=all",
+                "message.timeout.ms=30000",
+                "request.timeout.ms=30000",
+                "socket.timeout.ms=30000",
+                "compression.type=zstd",
+                "message.max.bytes=1000000",
+                "linger.ms=5",
+                "queue.buffering.max.messages=20000",
+                "queue.buffering.max.kbytes=15625",
+                "partitioner=murmur2_random",
+                "allow.auto.create.topics=false",
+                "topic.metadata.propagation.max.ms=15000",
+                "topic.metadata.refresh.interval.ms=180000",
+                "metadata.max.age.ms=180000",
+                "connections.max.idle.ms=180000",
+                "socket.keepalive.enable=true",
+                "socket.connection.setup.timeout.ms=10000",
+                "reconnect.backoff.max.ms=5000",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_differs_without_tls_or_login_and_with_other_options() {
+        let plain = lines(&settings(false, None));
+        assert!(plain.contains(&"security.protocol=plaintext".into()));
+        assert!(!plain.iter().any(|line| line.contains("ssl.") || line.contains("sasl.")), "{plain:?}");
+        assert_eq!(settings(true, None).protocol(), "ssl");
+        assert_eq!(settings(false, Some("PLAIN")).protocol(), "sasl_plaintext");
+        let other = Settings {
+            client_id: Some("soc".into()),
+            max_message: 16 << 20,
+            timeout: Duration::from_secs(2),
+            ..settings(false, None)
+        };
+        let lines = lines(&other);
+        for line in [
+            "client.id=soc",
+            "message.max.bytes=16777216",
+            "message.timeout.ms=2000",
+            "request.timeout.ms=2000",
+            "queue.buffering.max.kbytes=65532",
+        ] {
+            assert!(lines.contains(&line.into()), "{line}: {lines:?}");
+        }
+        assert_eq!(other.limits().deadline, Duration::from_secs(19));
+        assert_eq!(other.patience(), Duration::from_secs(2));
+    }
+
+    /// Everything that librdkafka would find fault with at run time: unknown properties, contradictions (idempotence undone), codecs and
+    /// mechanisms that it was built without.
+    #[test]
+    fn librdkafka_takes_them_all() {
+        for encrypted in [false, true] {
+            for sasl in [None, Some("PLAIN"), Some("SCRAM-SHA-256"), Some("SCRAM-SHA-512")] {
+                for compression in ["none", "lz4", "snappy", "zstd"] {
+                    for seconds in [1, 300] {
+                        let timeout = Duration::from_secs(seconds);
+                        let settings = Settings { compression, timeout, ..settings(encrypted, sasl) };
+                        let mut config = ClientConfig::new();
+                        for (key, value) in settings.properties("auditferry/1") {
+                            config.set(key, value);
+                        }
+                        config.set("bootstrap.servers", "").set("sasl.password", "x");
+                        config.create_native_config().unwrap_or_else(|error| panic!("{error}"));
+                    }
+                }
+            }
+            let mut config = ClientConfig::new();
+            for (key, value) in settings(encrypted, Some("SCRAM-SHA-256")).properties("auditferry/1") {
+                config.set(key, value);
+            }
+            config.set("bootstrap.servers", "").set("sasl.password", "x");
+            let created: Result<BaseProducer, _> = config.create();
+            assert!(created.is_ok(), "{:?}", created.err());
+        }
+    }
+
+    #[test]
+    fn this_build_of_librdkafka_can_do_what_the_options_offer() {
+        let native = ClientConfig::new().create_native_config().expect("defaults");
+        let features = native.get("builtin.features").expect("it says what it can");
+        for feature in ["ssl", "sasl_plain", "sasl_scram", "zstd", "lz4", "snappy"] {
+            assert!(features.split(',').any(|f| f == feature), "{feature} is missing: {features}");
+        }
+        assert!(!features.split(',').any(|f| f == "gzip"), "gzip is here: offer it");
+    }
+
+    #[test]
+    fn a_message_of_the_largest_size_has_room_for_key_and_headers() {
+        // varints of the framing (`rdkafka_proto.h`), then per header two lengths of at most five bytes each
+        let framing = 36;
+        let headers = [("event_id", 36), ("event_time", 35), ("schema", 64), ("content-type", 64)];
+        let headers: usize = headers.iter().map(|(name, value)| name.len() + value + 10).sum();
+        assert!(framing + KEY + headers <= OVERHEAD);
+    }
+}

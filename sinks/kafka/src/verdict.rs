@@ -232,3 +232,93 @@ pub fn one_line(words: &str) -> String {
     let line: String = words.chars().take(400).map(|c| if c.is_control() { ' ' } else { c }).collect();
     line.trim().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use RDKafkaErrorCode::*;
+
+    use super::*;
+
+    const S: Report = Report::Stored;
+
+    fn f(code: RDKafkaErrorCode) -> Report {
+        Report::Failed(code)
+    }
+
+    /// The verdict in short: what, whom it refuses, whom it leaves untaken.
+    fn short(reports: &[Report], alone: bool, fault: Option<FaultKind>) -> (&'static str, Vec<usize>, Vec<usize>) {
+        let fault = fault.map(|kind| Fault { kind, words: "said librdkafka".into() });
+        let ended = Ended { reports, alone, fault: fault.as_ref(), last_words: None, topic: "audit" };
+        match verdict(&ended) {
+            Ok(()) => ("ok", vec![], vec![]),
+            Err(SinkError::Retry { untaken, .. }) => ("retry", vec![], untaken),
+            Err(SinkError::Blocked { .. }) => ("blocked", vec![], vec![]),
+            Err(SinkError::Refused { refused, untaken, .. }) => {
+                ("refused", refused.iter().map(|r| r.position).collect(), untaken)
+            }
+        }
+    }
+
+    #[test]
+    fn one_verdict_for_a_batch() {
+        let no = Vec::new;
+        for (reports, expected) in [
+            (vec![S, S], ("ok", no(), no())),
+            (vec![f(MessageTimedOut), f(MessageTimedOut)], ("retry", no(), no())),
+            (vec![S, f(MessageTimedOut), S], ("retry", no(), vec![1])),
+            (vec![S, f(NotLeaderForPartition), f(PurgeQueue)], ("retry", no(), vec![1, 2])),
+            (vec![f(TopicAuthorizationFailed), f(UnknownPartition)], ("blocked", no(), no())),
+            (vec![f(MessageTimedOut), f(UnknownTopicOrPartition)], ("blocked", no(), no())),
+            (vec![f(UnsupportedForMessageFormat)], ("blocked", no(), no())),
+            // with something stored, the rest is sent alone, and blocked then
+            (vec![S, f(TopicAuthorizationFailed), f(MessageTimedOut)], ("retry", no(), vec![1, 2])),
+            // a fault of configuration is never the messages'
+            (vec![Report::TooLarge, f(TopicAuthorizationFailed)], ("blocked", no(), no())),
+            (vec![S, f(MessageSizeTooLarge), f(TopicAuthorizationFailed)], ("retry", no(), vec![1, 2])),
+            (vec![S, Report::TooLarge, f(MessageTimedOut)], ("refused", vec![1], vec![2])),
+            (vec![Report::TooLarge, f(MessageSizeTooLarge), f(MessageSizeTooLarge)], ("refused", vec![0], vec![1, 2])),
+            (vec![f(MessageSizeTooLarge), f(MessageSizeTooLarge)], ("refused", no(), no())),
+            (vec![S, f(MessageSizeTooLarge), f(MessageTimedOut)], ("refused", no(), vec![1, 2])),
+            (vec![S, f(InvalidRecord), f(InvalidDifferentRecord)], ("refused", no(), vec![1, 2])),
+            (vec![f(InvalidDifferentRecord)], ("retry", no(), no())),
+            (vec![f(MessageSizeTooLarge)], ("retry", no(), no())),
+            (vec![S, Report::Waiting], ("retry", no(), vec![1])),
+            (vec![f(Unknown), f(CriticalSystemResource)], ("retry", no(), no())),
+        ] {
+            assert_eq!(short(&reports, false, None), expected, "{reports:?}");
+        }
+        assert_eq!(short(&[f(MessageSizeTooLarge)], true, None), ("refused", vec![0], vec![]));
+        assert_eq!(short(&[f(InvalidRecord)], true, None), ("refused", vec![0], vec![]));
+        assert_eq!(short(&[f(MessageTimedOut)], true, None), ("retry", vec![], vec![]));
+    }
+
+    #[test]
+    fn a_fault_speaks_for_what_has_no_report() {
+        for kind in [FaultKind::Login, FaultKind::Tls, FaultKind::Denied] {
+            assert_eq!(short(&[Report::Waiting, f(MessageTimedOut)], false, Some(kind)).0, "blocked");
+            assert_eq!(short(&[S, Report::Waiting], false, Some(kind)), ("retry", vec![], vec![1]));
+            assert_eq!(short(&[S, S], false, Some(kind)).0, "ok");
+        }
+        assert_eq!(short(&[Report::Waiting, f(Fatal)], false, Some(FaultKind::Fatal)), ("retry", vec![], vec![]));
+    }
+
+    #[test]
+    fn fatal_errors_that_a_new_producer_would_meet_again_are_blocked() {
+        let denied = fatal(ClusterAuthorizationFailed, "no id", "audit");
+        assert!(matches!(fault_error(&denied), SinkError::Blocked { cause } if cause.0.contains("IDEMPOTENT_WRITE")));
+        let passing = fatal(OutOfOrderSequenceNumber, "desynchronized", "audit");
+        assert!(matches!(fault_error(&passing), SinkError::Retry { cause, .. } if cause.0.ends_with("desynchronized")));
+    }
+
+    #[test]
+    fn words_are_one_line_for_every_code() {
+        for code in (-200..140).filter_map(|n| rdkafka::types::RDKafkaRespErr::try_from(n).ok()) {
+            let code = RDKafkaErrorCode::from(code);
+            let ended = Ended { reports: &[], alone: false, fault: None, last_words: None, topic: "audit" };
+            let cause = words(Report::Failed(code), &ended).0;
+            assert!(cause.len() > 10 && !cause.contains('\n') && !cause.contains("  "), "{code:?}: {cause}");
+        }
+        assert_eq!(one_line(" a\r\nb\u{1b}[0m "), "a  b [0m");
+        assert_eq!(one_line(&"\u{6f22}".repeat(900)).chars().count(), 400);
+    }
+}

@@ -1,22 +1,20 @@
 //! Waiting until Splunk has indexed what it took.
 //!
 //! Every taken batch has a number. One question asks for all that wait, and whichever waiting call is polled drives it: the
-//! question belongs to all of them, so that a call that is abandoned in the middle leaves it to the next one. Splunk forgets a
+//! question belongs to all of them, so that a call that is abandoned in the middle leaves it to the others. Splunk forgets a
 //! `true` once it was read; a question without a readable answer therefore fails everybody it asked for.
 
 use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use auditferry_contract::SinkError;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until, timeout_at},
-};
+use futures_util::future::{FutureExt as _, Shared};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How long a batch may wait: Splunk's advice to clients is 30 questions, one every 10 s, then to send again.
 pub const GIVE_UP: Duration = Duration::from_secs(300);
@@ -30,15 +28,15 @@ type Question = Pin<Box<dyn Future<Output = Indexed> + Send>>;
 /// Asks for these numbers.
 pub type Ask = Box<dyn Fn(Vec<u64>) -> Question + Send + Sync>;
 
+/// A pause, a question, and what came of it; polled by every call that waits.
+type Round = Shared<Pin<Box<dyn Future<Output = ()> + Send>>>;
+
 /// All batches of one channel at one endpoint that wait.
 pub struct Acks {
     ask: Ask,
     /// Longest pause between two questions.
     interval: Duration,
     waiting: Mutex<Waiting>,
-    /// Held by the call that drives; what it was doing when it was abandoned.
-    driving: tokio::sync::Mutex<Option<(Vec<u64>, Question)>>,
-    changed: Notify,
 }
 
 struct Waiting {
@@ -47,6 +45,7 @@ struct Waiting {
     /// When the next question is due, and the pause that led there.
     next: Instant,
     pause: Duration,
+    round: Option<Round>,
 }
 
 impl Acks {
@@ -56,9 +55,7 @@ impl Acks {
         Arc::new(Acks {
             ask,
             interval,
-            waiting: Mutex::new(Waiting { batches: BTreeMap::new(), next: Instant::now(), pause }),
-            driving: tokio::sync::Mutex::new(None),
-            changed: Notify::new(),
+            waiting: Mutex::new(Waiting { batches: BTreeMap::new(), next: Instant::now(), pause, round: None }),
         })
     }
 
@@ -77,8 +74,6 @@ impl Acks {
         let mut waiting = self.lock();
         if let Some(other) = waiting.batches.get_mut(&number) {
             *other = Some(Err(twice()));
-            drop(waiting);
-            self.changed.notify_waiters();
             return Err(twice());
         }
         if waiting.batches.is_empty() {
@@ -94,23 +89,34 @@ impl Acks {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One turn of whoever drives: wait until a question is due, ask, say what came of it. Abandoned at any await it leaves
-    /// the question to the next.
-    async fn drive(&self, question: &mut Option<(Vec<u64>, Question)>) {
-        if question.is_none() {
-            let next = self.lock().next;
-            sleep_until(next).await;
-            let numbers: Vec<_> =
-                self.lock().batches.iter().filter(|(_, end)| end.is_none()).map(|(n, _)| *n).collect();
-            if numbers.is_empty() {
-                return;
-            }
-            *question = Some((numbers.clone(), (self.ask)(numbers)));
+    /// The round that is on, or a new one.
+    fn round(self: &Arc<Self>) -> Round {
+        let mut waiting = self.lock();
+        if let Some(round) = waiting.round.as_ref().filter(|round| round.peek().is_none()) {
+            return round.clone();
         }
-        let Some((asked, running)) = question else { return };
-        let answer = running.as_mut().await;
-        self.settle(asked, answer);
-        *question = None;
+        // weak, or the round would keep alive what keeps it
+        let (acks, next) = (Arc::downgrade(self), waiting.next);
+        let round = (Box::pin(Acks::ask(acks, next)) as Pin<Box<dyn Future<Output = ()> + Send>>).shared();
+        waiting.round = Some(round.clone());
+        round
+    }
+
+    async fn ask(acks: Weak<Self>, due: Instant) {
+        sleep_until(due).await;
+        let Some((asked, question)) = acks.upgrade().and_then(|acks| acks.question()) else { return };
+        let answer = question.await;
+        if let Some(acks) = acks.upgrade() {
+            acks.settle(&asked, answer);
+        }
+    }
+
+    /// Asks for all that wait; `None`: nobody does.
+    fn question(&self) -> Option<(Vec<u64>, Question)> {
+        let waiting = self.lock();
+        let numbers: Vec<_> = waiting.batches.iter().filter(|(_, end)| end.is_none()).map(|(n, _)| *n).collect();
+        drop(waiting);
+        if numbers.is_empty() { None } else { Some((numbers.clone(), (self.ask)(numbers))) }
     }
 
     fn settle(&self, asked: &[u64], answer: Indexed) {
@@ -127,8 +133,6 @@ impl Acks {
         }
         waiting.pause = if some { self.interval / 10 } else { (waiting.pause * 2).min(self.interval) };
         waiting.next = Instant::now() + waiting.pause;
-        drop(waiting);
-        self.changed.notify_waiters();
     }
 }
 
@@ -145,23 +149,11 @@ impl Ticket {
     /// # Errors
     /// It was not within [`GIVE_UP`], or nobody can tell.
     pub async fn indexed(&self) -> Result<(), SinkError> {
-        let acks = &*self.acks;
         loop {
-            // listening before looking: what changes in between is not missed
-            let mut changed = std::pin::pin!(acks.changed.notified());
-            changed.as_mut().enable();
-            if let Some(Some(end)) = acks.lock().batches.get(&self.number) {
+            if let Some(Some(end)) = self.acks.lock().batches.get(&self.number) {
                 return end.clone();
             }
-            let turn = async {
-                tokio::select! {
-                    biased;
-                    () = changed => {}
-                    // when something changes meanwhile, whoever drives looks up too, and the question waits for the next
-                    () = async { acks.drive(&mut *acks.driving.lock().await).await } => {}
-                }
-            };
-            if timeout_at(self.until, turn).await.is_err() {
+            if timeout_at(self.until, self.acks.round()).await.is_err() {
                 return Err(SinkError::retry(format!(
                     "splunk took the batch but did not say within {} s that it is indexed: are its indexing queues full, or \
                      does a load balancer spread one client over several indexers?",

@@ -52,10 +52,8 @@ type Waits<'a> = Pin<Box<dyn Future<Output = Result<(), SinkError>> + 'a>>;
 
 async fn poll_all(calls: &mut [Option<Waits<'_>>]) {
     std::future::poll_fn(|context| {
-        for call in calls.iter_mut() {
-            if let Some(running) = call {
-                assert!(running.as_mut().poll(context).is_pending(), "nothing can have ended yet");
-            }
+        for running in calls.iter_mut().flatten() {
+            assert!(running.as_mut().poll(context).is_pending(), "nothing can have ended yet");
         }
         Poll::Ready(())
     })

@@ -68,15 +68,6 @@ pub fn bodies(label: &str, count: usize) -> Vec<Vec<u8>> {
 
 pub type Call<'a> = Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send + 'a>>;
 
-/// Lets everything else on this runtime run until `done` holds; real sockets, so real time, but bounded.
-pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = tokio::time::Instant::now();
-    while !done() {
-        assert!(begun.elapsed().as_secs() < 20, "not within 20 s: {what}");
-        tokio::time::timeout(std::time::Duration::from_millis(2), std::future::pending::<()>()).await.ok();
-    }
-}
-
 /// The error's kind and what it says, for a table of expectations.
 pub fn short(result: &Result<(), SinkError>) -> String {
     let positions = |p: &[usize]| format!("{p:?}").replace(' ', "");

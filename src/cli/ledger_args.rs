@@ -1,0 +1,59 @@
+//! Where a command finds the ledger, and how it tells that it can't use it.
+
+use std::path::PathBuf;
+
+use auditferry_contract::SinkKind;
+
+use super::Exit;
+use crate::{
+    config,
+    ledger::{LedgerError, Millis},
+};
+
+/// Where the ledger is: in the agent's configuration, or named outright.
+#[derive(clap::Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct LedgerArgs {
+    /// A TOML file, or a folder of them that make one configuration; may be repeated
+    #[arg(long = "config", value_name = "FILE")]
+    paths: Vec<PathBuf>,
+    /// The agent's state directory, where no configuration is at hand
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl LedgerArgs {
+    /// The state directory. Mistakes of the configuration have been shown when it fails.
+    pub fn state_dir(&self, registry: &[SinkKind]) -> Result<PathBuf, Exit> {
+        match &self.state_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => match config::load(&self.paths, registry) {
+                Ok(config) => Ok(config.agent.state_dir),
+                Err(report) => Err(super::refuse(&report)),
+            },
+        }
+    }
+}
+
+/// Now, for a command.
+pub fn now() -> Millis {
+    super::production().clock.now().as_millisecond()
+}
+
+/// Says why a command did nothing.
+pub fn fail(exit: Exit, words: &str) -> Exit {
+    super::err(&format!("auditferry: {words}\n"));
+    exit
+}
+
+/// A reading command's trouble with the ledger.
+pub fn unreadable(error: &LedgerError) -> Exit {
+    let words = match error {
+        // the agent's words speak of what the agent does next
+        LedgerError::Unavailable(cause) => {
+            format!("the ledger can't be read at the moment: {cause}; try again, as a user that may read state_dir")
+        }
+        other => other.to_string(),
+    };
+    fail(Exit::Ledger, &words)
+}
