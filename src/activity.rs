@@ -34,6 +34,8 @@ pub struct SinkActivity {
     pub bytes: u64,
     /// What mapping could not read.
     pub unreadable: u64,
+    /// Messages that went out whole over three connections, each ended by the peer before they had settled: they count as taken.
+    pub settled_unproven: u64,
     /// Failures since the last success.
     pub failures: u32,
     /// The last cause, while failing.

@@ -13,6 +13,7 @@ use crate::{
     collect::Collect,
     config::{Filter, Select},
     deliver::Deliver,
+    env::SinkEnv,
     fetch::{Fetch, Origin},
     ledger::{Ledger, LedgerError, Millis, SinkSpec, StreamRow, StreamSpec},
     requests::Requests,
@@ -144,7 +145,7 @@ pub async fn run(setup: Setup, stop: impl Future<Output = ()>) -> Result<(), Age
         Ok(())
     };
     #[expect(clippy::disallowed_methods, reason = "the end of the process is not part of the simulated world")]
-    let deadline = tokio::time::sleep(Duration::from_secs(8));
+    let deadline = tokio::time::sleep(Duration::from_secs(9));
     tokio::select! {
         result = end => result,
         () = deadline => {
@@ -212,9 +213,9 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
             ledger: ledger.clone(),
             sink: row.id,
             name: sink.name,
-            checked: sink.checked,
+            checked: Arc::from(sink.checked),
             limits: sink.limits,
-            env: Arc::clone(&env),
+            env: SinkEnv::new(Arc::clone(&env), world.on("deliver")),
             codec: sink.codec,
             filter: sink.filter,
             activity: activity.clone(),

@@ -2,18 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
-    sync::{Arc, Mutex},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use auditferry_contract::{Cause, Env, SecretRef, SecretString};
+use auditferry_contract::{Cause, Env, ExposeSecret, SecretRef, SecretString};
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::{agent::millis, config::secret::Secrets, ledger::Millis, world::World};
 
-/// A secret is read again after this long, so that a rotated one is noticed.
+/// A secret is read again after this long.
 const FRESH: Duration = Duration::from_secs(60);
 /// Certificates, keys and secrets are small; what is larger is a mistake.
 const LARGEST: u64 = 1 << 20;
@@ -22,13 +23,12 @@ const LARGEST: u64 = 1 << 20;
 pub struct AgentEnv {
     world: World,
     secrets: Secrets,
-    cached: Mutex<BTreeMap<String, (Millis, SecretString)>>,
 }
 
 impl AgentEnv {
     /// Reads secrets from files and the environment.
     pub fn new(world: World, secrets: Secrets) -> Arc<AgentEnv> {
-        Arc::new(AgentEnv { world, secrets, cached: Mutex::new(BTreeMap::new()) })
+        Arc::new(AgentEnv { world, secrets })
     }
 }
 
@@ -39,19 +39,7 @@ impl Env for AgentEnv {
     }
 
     async fn secret(&self, reference: &SecretRef) -> Result<SecretString, Cause> {
-        let name = format!("{reference:?}");
-        let now = millis(&self.world);
-        {
-            let cached = self.cached.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            if let Some((at, secret)) = cached.get(&name)
-                && now - at < FRESH.as_millis() as Millis
-            {
-                return Ok(secret.clone());
-            }
-        }
-        let secret = self.secrets.resolve(reference)?;
-        self.cached.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name, (now, secret.clone()));
-        Ok(secret)
+        Ok(self.secrets.resolve(reference)?)
     }
 
     async fn file(&self, path: &Path) -> Result<Bytes, Cause> {
@@ -74,3 +62,120 @@ impl Env for AgentEnv {
         u128::from(self.world.random.next()) << 64 | u128::from(self.world.random.next())
     }
 }
+
+/// Something that a sink was opened with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reading {
+    File(PathBuf),
+    Secret(String),
+}
+
+struct Known {
+    reference: Option<SecretRef>,
+    /// So that no secret lies about for being compared.
+    digest: [u8; 32],
+    cached: Option<(Millis, SecretString)>,
+}
+
+/// The [`Env`] of one sink: keeps secrets for 60 s, and knows what the sink was opened with, so that it is opened anew when that
+/// changes.
+pub struct SinkEnv {
+    inner: Arc<dyn Env>,
+    world: World,
+    read: Mutex<BTreeMap<Reading, Known>>,
+}
+
+impl SinkEnv {
+    /// What `inner` gives, remembered.
+    pub fn new(inner: Arc<dyn Env>, world: World) -> Arc<SinkEnv> {
+        Arc::new(SinkEnv { inner, world, read: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Reading, Known>> {
+        // whole entries only: a panic elsewhere leaves nothing half written
+        self.read.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The sink is opened: what an earlier one read does not count any more; secrets stay cached.
+    pub(crate) fn begin(&self) {
+        self.lock().retain(|_, known| known.cached.is_some());
+    }
+
+    /// Whether there is anything to look at.
+    pub(crate) fn watches(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
+    /// Secrets are read anew at their next use.
+    pub(crate) fn forget(&self) {
+        self.lock().values_mut().for_each(|known| known.cached = None);
+    }
+
+    /// Looks again at all that was read; names what is different now. What can't be read now counts as unchanged: the connection that
+    /// was opened with it still stands, and a file is being replaced perhaps.
+    pub(crate) async fn changed(&self) -> Option<String> {
+        let known: Vec<(Reading, Option<SecretRef>, [u8; 32])> = {
+            let read = self.lock();
+            read.iter().map(|(reading, known)| (reading.clone(), known.reference.clone(), known.digest)).collect()
+        };
+        for (reading, reference, before) in known {
+            let now = match (&reading, &reference) {
+                (Reading::File(path), _) => self.inner.file(path).await.map(|bytes| digest(&bytes)),
+                (Reading::Secret(_), Some(reference)) => {
+                    self.inner.secret(reference).await.map(|secret| digest(secret.expose_secret().as_bytes()))
+                }
+                (Reading::Secret(_), None) => continue,
+            };
+            if now.is_ok_and(|now| now != before) {
+                // what is cached is the old one
+                self.forget();
+                return Some(match reading {
+                    Reading::File(path) => path.display().to_string(),
+                    Reading::Secret(name) => name,
+                });
+            }
+        }
+        None
+    }
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+#[async_trait]
+impl Env for SinkEnv {
+    fn agent(&self) -> &str {
+        self.inner.agent()
+    }
+
+    async fn secret(&self, reference: &SecretRef) -> Result<SecretString, Cause> {
+        let name = Reading::Secret(format!("the secret {reference:?}"));
+        let now = millis(&self.world);
+        if let Some(Known { cached: Some((at, secret)), .. }) = self.lock().get(&name)
+            && (0..FRESH.as_millis() as Millis).contains(&(now - at))
+        {
+            return Ok(secret.clone());
+        }
+        let secret = self.inner.secret(reference).await?;
+        let digest = digest(secret.expose_secret().as_bytes());
+        let known = Known { reference: Some(reference.clone()), digest, cached: Some((now, secret.clone())) };
+        self.lock().insert(name, known);
+        Ok(secret)
+    }
+
+    async fn file(&self, path: &Path) -> Result<Bytes, Cause> {
+        let bytes = self.inner.file(path).await?;
+        let known = Known { reference: None, digest: digest(&bytes), cached: None };
+        self.lock().insert(Reading::File(path.to_owned()), known);
+        Ok(bytes)
+    }
+
+    fn random(&self) -> u128 {
+        self.inner.random()
+    }
+}
+
+#[cfg(test)]
+#[path = "env_tests.rs"]
+mod tests;

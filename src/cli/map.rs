@@ -25,7 +25,7 @@ const REMEMBERED: usize = 1 << 20;
 /// Arguments of `auditferry map`.
 #[derive(Args, Clone, Debug)]
 pub struct Map {
-    /// What to write: ocsf, raw
+    /// What to write: ocsf, cef, raw
     #[arg(long, value_name = "CODEC", default_value = "ocsf", value_parser = clap::builder::PossibleValuesParser::new(codec::NAMES))]
     pub codec: String,
     /// Leave the original record out of the event (ocsf: no raw_data)

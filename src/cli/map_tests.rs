@@ -60,5 +60,5 @@ fn a_panic_inside_a_record_stays_there() {
 #[test]
 fn a_codec_that_is_not_there_is_named_with_those_that_are() {
     let failed = map(&args("leef"), &mut &b""[..], &mut Vec::new(), &mut Vec::new()).expect_err("no such codec");
-    assert_eq!(failed.to_string(), "no codec is named \"leef\"; this build has ocsf, raw");
+    assert_eq!(failed.to_string(), "no codec is named \"leef\"; this build has ocsf, cef, raw");
 }

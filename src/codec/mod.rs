@@ -1,5 +1,6 @@
 //! From an event to the bytes that a sink gets. Pure; every codec writes one line of valid UTF-8.
 
+mod cef;
 mod json;
 mod ocsf;
 mod raw;
@@ -37,12 +38,13 @@ impl Default for CodecOptions {
 }
 
 /// Every codec of this build.
-pub const NAMES: &[&str] = &["ocsf", "raw"];
+pub const NAMES: &[&str] = &["ocsf", "cef", "raw"];
 
 /// The codec of this name; none when there is none (`NAMES` lists them).
 pub fn by_name(name: &str, options: CodecOptions) -> Option<Arc<dyn Codec>> {
     match name {
         "ocsf" => Some(Arc::new(ocsf::Ocsf::new(options))),
+        "cef" => Some(Arc::new(cef::Cef)),
         "raw" => Some(Arc::new(raw::RawCodec)),
         _ => None,
     }

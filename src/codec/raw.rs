@@ -17,7 +17,7 @@ impl Codec for RawCodec {
     }
 
     fn schema(&self) -> Arc<str> {
-        Arc::from("microsoft-365/management-activity")
+        Arc::from("office365-management/1.0")
     }
 
     fn media_type(&self) -> &'static str {

@@ -214,7 +214,7 @@ fn records() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn every_line_is_one_line_of_json(record in records(), raw_data in any::<bool>()) {
+    fn every_line_is_one_line_of_its_format(record in records(), raw_data in any::<bool>()) {
         for name in NAMES {
             let line = encoded(name, raw_data, &record);
             prop_assert!(!line.contains(&b'\n') && !line.contains(&b'\r'));
@@ -222,6 +222,8 @@ proptest! {
                 let value: Value = serde_json::from_slice(&line)?;
                 prop_assert_eq!(value["class_uid"].as_u64().zip(value["activity_id"].as_u64()).map(|(c, a)| c * 100 + a),
                     value["type_uid"].as_u64());
+            } else if *name == "cef" {
+                prop_assert!(line.starts_with(b"CEF:0|"));
             } else {
                 prop_assert!(serde_json::from_slice::<&serde_json::value::RawValue>(&line).is_ok());
             }

@@ -20,19 +20,25 @@ use super::{
 pub enum CodecName {
     /// OCSF 1.8.0, one JSON object.
     Ocsf,
+    /// ArcSight's Common Event Format, one line of text.
+    Cef,
     /// The record as Microsoft sent it.
     Raw,
 }
 
 impl CodecName {
     /// Every codec of this version.
-    pub const NAMES: [(&str, CodecName); 2] = [("ocsf", CodecName::Ocsf), ("raw", CodecName::Raw)];
+    pub const NAMES: [(&str, CodecName); 3] =
+        [("ocsf", CodecName::Ocsf), ("cef", CodecName::Cef), ("raw", CodecName::Raw)];
 
     /// What a sink is told about the bytes.
     pub fn format(self) -> Format {
         match self {
             CodecName::Ocsf => {
                 Format { codec: "ocsf", schema: Arc::from("ocsf/1.8.0"), media_type: "application/json" }
+            }
+            CodecName::Cef => {
+                Format { codec: "cef", schema: Arc::from("cef/0"), media_type: "text/plain; charset=utf-8" }
             }
             CodecName::Raw => {
                 Format { codec: "raw", schema: Arc::from("office365-management/1.0"), media_type: "application/json" }
@@ -194,13 +200,17 @@ fn kind<'r>(table: &mut Options<'_>, registry: &'r [SinkKind]) -> Option<&'r Sin
 fn raw_data(table: &mut Options<'_>, codec: Option<CodecName>) -> Option<bool> {
     let given = table.contains("raw_data");
     let value = table.optional_s::<bool>("raw_data");
-    match (&value, codec) {
-        (Some(value), Some(CodecName::Raw)) => {
-            table.errors.push(mistake(
-                value.span,
-                "codec `raw` has no `raw_data`",
-                "it is the record as Microsoft sent it: leave the key out",
-            ));
+    let hint = match codec {
+        Some(CodecName::Raw) => Some("it is the record as Microsoft sent it: leave the key out"),
+        Some(CodecName::Cef) => Some(
+            "CEF has no field for a whole record: leave the key out, or use `ocsf` or `raw` where all of it must arrive",
+        ),
+        Some(CodecName::Ocsf) | None => None,
+    };
+    match (&value, codec.zip(hint)) {
+        (Some(value), Some((codec, hint))) => {
+            let what = format!("codec `{}` has no `raw_data`", codec.format().codec);
+            table.errors.push(mistake(value.span, &what, hint));
             None
         }
         (Some(value), _) => Some(value.value),

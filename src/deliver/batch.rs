@@ -15,80 +15,77 @@ use crate::{
     config::Filter,
     event::{self, Event},
     fetch::chunk::{self, Frame},
-    ledger::{LedgerError, Millis, Piece, Progress},
+    ledger::{LedgerError, Millis, Piece},
 };
 
+use super::track::{Key, Settled, Tracks, Want};
+
 /// What became of one record of a stored body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Message,
-    Filtered,
-    Skipped,
+    Settled(Settled),
     /// Belongs to the next batch.
     Full,
-    /// Can't be made small enough.
-    TooLarge,
+    /// Can't be made small enough; the words for the quarantine.
+    TooLarge(Arc<str>),
 }
 
-/// One record, in the order in which its sink settles it.
-#[derive(Clone, Copy, Debug)]
+/// One record, in the order in which it stands in its body.
+#[derive(Clone, Debug)]
 struct Step {
     content: i64,
     position: i64,
     outcome: Outcome,
 }
 
-/// Messages, and what their being taken settles.
+/// What is to be sent now, and what is settled without being sent.
 pub(super) struct Made {
     pub messages: Vec<Message>,
     /// Bytes of all bodies.
     pub bytes: usize,
+    /// Time of the newest event.
+    pub newest: Option<Millis>,
     /// Records that mapping could not read, delivered as unreadable events.
     pub unreadable: u64,
-    /// Why the record after the last step can't be sent, when that is so.
-    pub too_large: Option<String>,
+    /// No more fits: waiting would not fill it.
+    pub full: bool,
     steps: Vec<Step>,
 }
 
-impl Made {
-    /// What is settled when every message was taken.
-    pub fn progress(&self) -> Vec<Progress> {
-        fold(&self.steps)
-    }
-
-    /// What is settled when the first `taken` messages were.
-    pub fn progress_up_to(&self, taken: usize) -> Vec<Progress> {
-        let mut messages = 0;
-        let settled = self.steps.iter().take_while(|step| {
-            messages += usize::from(step.outcome == Outcome::Message);
-            messages <= taken
-        });
-        fold(&settled.copied().collect::<Vec<_>>())
-    }
+/// Which of the records that were read to take, and how many.
+pub(super) struct Choice<'a> {
+    /// What is out, waits or is settled.
+    pub tracks: &'a Tracks,
+    /// Now.
+    pub now: Millis,
+    /// Take what waits for its time too.
+    pub eager: bool,
+    /// At most so many messages.
+    pub most: usize,
 }
 
-fn fold(steps: &[Step]) -> Vec<Progress> {
-    let mut progress: Vec<Progress> = Vec::new();
-    for step in steps {
-        match progress.last_mut() {
-            Some(last) if last.content == step.content && last.to == step.position => last.to += 1,
-            _ => progress.push(Progress {
-                content: step.content,
-                from: step.position,
-                to: step.position + 1,
-                ..Progress::default()
-            }),
-        }
-        if let Some(last) = progress.last_mut() {
-            match step.outcome {
-                Outcome::Message => last.delivered += 1,
-                Outcome::Filtered => last.filtered += 1,
-                Outcome::Skipped => last.skipped += 1,
-                Outcome::Full | Outcome::TooLarge => {}
+impl Made {
+    /// True when there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Takes note of everything in it; returns the keys of the messages, in their order.
+    pub fn start(&self, tracks: &mut Tracks) -> Vec<Key> {
+        let mut keys = Vec::with_capacity(self.messages.len());
+        for step in &self.steps {
+            match &step.outcome {
+                Outcome::Message => keys.push(tracks.start(step.content, step.position, None).unwrap_or(Key::NOBODY)),
+                Outcome::Settled(settled) => {
+                    let _ = tracks.start(step.content, step.position, Some(*settled));
+                }
+                Outcome::TooLarge(words) => tracks.too_large(step.content, step.position, Arc::clone(words)),
+                Outcome::Full => {}
             }
         }
+        keys
     }
-    progress
 }
 
 /// What is known of a message before its bytes are cut out of the batch's buffer.
@@ -101,6 +98,7 @@ struct Maker<'a> {
     codec: &'a Arc<dyn Codec>,
     filter: &'a Filter,
     limits: &'a Limits,
+    most: usize,
     buffer: Vec<u8>,
     heads: Vec<Head>,
     unreadable: u64,
@@ -108,14 +106,16 @@ struct Maker<'a> {
 
 /// Makes the next batch of a sink from the chunks that it is owed next.
 pub(super) fn make(
-    pieces: Vec<Piece>,
+    pieces: &[Piece],
     codec: &Arc<dyn Codec>,
     filter: &Filter,
     limits: &Limits,
+    choice: &Choice<'_>,
 ) -> Result<Made, LedgerError> {
-    let mut maker = Maker { codec, filter, limits, buffer: Vec::new(), heads: Vec::new(), unreadable: 0 };
+    let most = limits.batch_messages.min(choice.most).max(1);
+    let mut maker = Maker { codec, filter, limits, most, buffer: Vec::new(), heads: Vec::new(), unreadable: 0 };
     let mut steps = Vec::new();
-    let mut too_large = None;
+    let mut full = false;
     'pieces: for piece in pieces {
         let damaged = |damage: chunk::Damaged| LedgerError::Broken(format!("content {}: {damage}", piece.content));
         let opened = chunk::open(&piece.body).map_err(damaged)?;
@@ -123,38 +123,50 @@ pub(super) fn make(
         for (offset, frame) in chunk::frames(&opened).enumerate().skip((piece.from - piece.first).max(0) as usize) {
             let frame = frame.map_err(damaged)?;
             let position = piece.first + offset as i64;
-            let outcome = if piece.skip.contains(&position) {
-                Outcome::Skipped
-            } else if maker.is_full() {
-                break 'pieces;
-            } else {
-                maker.add(&piece, &tenant, &frame)
+            let cap = match choice.tracks.want(piece.content, position, choice.now, choice.eager) {
+                Want::No => continue,
+                Want::Yes(cap) => cap as usize,
             };
-            match outcome {
-                Outcome::Full => break 'pieces,
-                Outcome::TooLarge => {
-                    too_large = Some(format!(
-                        "record {position} of content {} is larger than the {} bytes that the sink takes",
-                        piece.content_id, limits.message_bytes
-                    ));
-                    break 'pieces;
+            let outcome = if piece.skip.contains(&position) {
+                Outcome::Settled(Settled::Skipped)
+            } else if maker.is_full() || (cap > 0 && maker.heads.len() >= cap) {
+                Outcome::Full
+            } else {
+                if cap > 0 {
+                    maker.most = maker.most.min(cap);
                 }
-                _ => {}
+                maker.add(piece, &tenant, &frame)
+            };
+            if outcome == Outcome::Full {
+                full = true;
+                break 'pieces;
             }
             steps.push(Step { content: piece.content, position, outcome });
         }
     }
+    full |= maker.is_full();
     let buffer = Bytes::from(maker.buffer);
     let bytes = buffer.len();
-    let messages =
+    let messages: Vec<Message> =
         maker.heads.into_iter().map(|head| Message { body: buffer.slice(head.range), ..head.message }).collect();
-    Ok(Made { messages, bytes, unreadable: maker.unreadable, too_large, steps })
+    let newest = messages.iter().map(|message| message.time.as_millisecond()).max();
+    Ok(Made { messages, bytes, newest, unreadable: maker.unreadable, full, steps })
+}
+
+/// The operation that a stored record names, for the quarantine's list; empty when it can't be read.
+pub(super) fn operation(piece: &Piece, frame: &Frame<'_>) -> String {
+    if frame.unreadable {
+        return String::new();
+    }
+    let tenant = piece.tenant.as_deref().unwrap_or_default();
+    let read =
+        || event::read(frame.record, &context(piece, tenant, frame)).ok().map(|event| event.operation().to_owned());
+    catch_unwind(AssertUnwindSafe(read)).ok().flatten().unwrap_or_default()
 }
 
 impl Maker<'_> {
     fn is_full(&self) -> bool {
-        self.heads.len() >= self.limits.batch_messages.max(1)
-            || (!self.heads.is_empty() && self.buffer.len() >= self.limits.batch_bytes)
+        self.heads.len() >= self.most || (!self.heads.is_empty() && self.buffer.len() >= self.limits.batch_bytes)
     }
 
     /// Maps and encodes one record. Nothing in it can stop the sink: what panics is delivered as unreadable.
@@ -188,14 +200,16 @@ impl Maker<'_> {
         // what the agent says itself goes past all filters, and so does what nobody could read
         let filtered = piece.tenant.is_some() && event.unreadable_because().is_none();
         if filtered && !self.filter.matches(event.product(), event.operation(), event.record_type()) {
-            return Outcome::Filtered;
+            return Outcome::Settled(Settled::Filtered);
         }
         self.codec.encode(event, &mut self.buffer);
         if self.buffer.len() - start > self.limits.message_bytes {
             self.buffer.truncate(start);
             if !self.codec.encode_within(event, self.limits.message_bytes, &mut self.buffer) {
                 self.buffer.truncate(start);
-                return Outcome::TooLarge;
+                let words =
+                    format!("no form of it fits into the {} bytes that the sink takes", self.limits.message_bytes);
+                return Outcome::TooLarge(words.into());
             }
         }
         if !self.heads.is_empty() && self.buffer.len() > self.limits.batch_bytes {

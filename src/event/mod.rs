@@ -13,7 +13,7 @@ pub(crate) mod json;
 mod model;
 mod power_apps;
 mod power_automate;
-mod time;
+pub(crate) mod time;
 
 use std::borrow::Cow;
 

@@ -65,6 +65,11 @@ impl<'a> User<'a> {
         }
     }
 
+    /// What `type_id` means, in OCSF's words.
+    pub(crate) fn type_name(&self) -> &'static str {
+        ["Unknown", "User", "Admin", "System", "Service"][usize::from(self.type_id.min(4))]
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.name.is_none() && self.uid.is_none()
     }
@@ -197,6 +202,33 @@ impl<'a> Event<'a> {
     /// `RecordType`.
     pub fn record_type(&self) -> Option<i64> {
         self.record_type
+    }
+    /// For a person: the catalogue's label, or the operation where the catalogue has none.
+    pub fn title(&self) -> &str {
+        self.known.map_or(&self.operation, |known| known.display_name)
+    }
+    /// The record's own words about what came of it; of an unreadable one, why.
+    pub fn detail(&self) -> Option<&str> {
+        self.unreadable_because().or(self.result.as_deref())
+    }
+    /// The record's own word on its tenant; the configured one when it has none (`map` may have neither).
+    pub fn organization(&self) -> Option<&str> {
+        self.organization.as_deref().or(Some(self.context.tenant)).filter(|tenant| !tenant.is_empty())
+    }
+    /// The host of the Dataverse instance.
+    pub fn instance_host(&self) -> Option<&str> {
+        let url = self.instance.as_deref()?;
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next()?;
+        (!host.is_empty()).then_some(host)
+    }
+    /// The environment's display name. The bag's key holds an id in some records; that is none.
+    pub(crate) fn environment_name(&self) -> Option<Cow<'a, str>> {
+        let id = |text: &str| is_guid(text) || Some(text) == self.environment();
+        self.bag.resource("environment.name").filter(|name| !id(name))
+    }
+    /// What a flow is made of, as the record lists it: connectors, or only types of triggers and actions.
+    pub(crate) fn flow_connectors(&self) -> Option<Cow<'a, str>> {
+        self.fields.text("FlowConnectorNames")
     }
     /// The record, byte for byte.
     pub fn record(&self) -> &'a [u8] {

@@ -30,9 +30,13 @@ pub struct Piece {
     pub created: Millis,
     /// When the body was fetched.
     pub fetched: Millis,
+    /// How often a body of this content was dropped: positions of two generations have nothing in common.
+    pub generation: i64,
+    /// Where this sink stands.
+    pub progress: i64,
     /// Position of the first record of the chunk.
     pub first: i64,
-    /// The first position that this sink has not settled, when it lies in the chunk.
+    /// The first position asked for, when it lies in the chunk.
     pub from: i64,
     /// Copies that this sink gets, or got, with another content.
     pub skip: BTreeSet<i64>,
@@ -54,6 +58,8 @@ pub struct Stored {
 pub struct Progress {
     /// Key of the content.
     pub content: i64,
+    /// The generation of the body that was read.
+    pub generation: i64,
     /// The first position settled now; must be where the delivery stands.
     pub from: i64,
     /// One past the last position settled now.
@@ -68,28 +74,37 @@ pub struct Progress {
     pub quarantined: u64,
 }
 
+/// What a sink wants to read next.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// Key of the sink.
+    pub sink: i64,
+    /// Contents created from `border` on, else those before.
+    pub live: bool,
+    /// Where live begins.
+    pub border: Millis,
+    /// Streams are taken one after the other, from behind this one.
+    pub place: Place,
+    /// At most so many chunks.
+    pub limit: usize,
+    /// Contents of which something is out already, and where to go on in them.
+    pub begun: Vec<(i64, i64)>,
+}
+
 impl Ledger {
-    /// What to hand to `sink` next: up to `limit` chunks, from one stream after the other, starting behind `place`.
-    /// `live`: contents created from here on, else those before.
-    pub async fn pieces(
-        &self,
-        sink: i64,
-        live: bool,
-        border: Millis,
-        place: Place,
-        limit: usize,
-    ) -> Result<Vec<Piece>, LedgerError> {
+    /// What to hand to a sink next.
+    pub async fn pieces(&self, ask: Ask) -> Result<Vec<Piece>, LedgerError> {
         self.read(move |connection| {
             let mut pieces = Vec::new();
-            let mut at = place.stream;
+            let mut at = ask.place.stream;
             let mut wrapped = false;
-            while pieces.len() < limit {
-                match next_stream(connection, sink, at)? {
-                    Some(stream) if !wrapped || stream <= place.stream => {
+            while pieces.len() < ask.limit {
+                match next_stream(connection, ask.sink, at)? {
+                    Some(stream) if !wrapped || stream <= ask.place.stream => {
                         at = stream;
-                        for content in next_contents(connection, sink, stream, live, border, limit - pieces.len())? {
-                            chunks(connection, sink, content, limit, &mut pieces)?;
-                            if pieces.len() >= limit {
+                        for (content, from) in next_contents(connection, &ask, stream, ask.limit - pieces.len())? {
+                            chunks(connection, ask.sink, content, from, ask.limit, &mut pieces)?;
+                            if pieces.len() >= ask.limit {
                                 break;
                             }
                         }
@@ -100,6 +115,50 @@ impl Ledger {
                     }
                     _ => break,
                 }
+            }
+            Ok(pieces)
+        })
+        .await
+    }
+
+    /// The first chunk of the newest content that is owed to a sink and is none of `but`; empty when there is none.
+    pub async fn newest_piece(
+        &self,
+        sink: i64,
+        but: Vec<i64>,
+        begun: Vec<(i64, i64)>,
+    ) -> Result<Vec<Piece>, LedgerError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT d.content, d.progress, c.records FROM delivery d JOIN content c ON c.id = d.content
+                 WHERE d.sink = ? AND d.ready = 1 AND d.lost = 0 ORDER BY d.created DESC, d.content DESC",
+            )?;
+            let mut rows = statement.query([sink])?;
+            let mut pieces = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (content, progress, records): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let from = from(&begun, content, progress);
+                if from < records && !but.contains(&content) {
+                    chunks(connection, sink, content, from, 1, &mut pieces)?;
+                    break;
+                }
+            }
+            Ok(pieces)
+        })
+        .await
+    }
+
+    /// The chunk that holds one record of a stored body; empty when the body is gone.
+    pub async fn piece_of(&self, sink: i64, content: i64, position: i64) -> Result<Vec<Piece>, LedgerError> {
+        self.read(move |connection| {
+            let mut pieces = Vec::new();
+            let ready: bool = connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM delivery WHERE sink = ?1 AND content = ?2 AND ready = 1)",
+                )?
+                .query_row([sink, content], |row| row.get(0))?;
+            if ready {
+                chunks(connection, sink, content, position, 1, &mut pieces)?;
             }
             Ok(pieces)
         })
@@ -162,65 +221,75 @@ fn next_stream(connection: &Connection, sink: i64, after: i64) -> rusqlite::Resu
         .optional()
 }
 
-fn next_contents(
-    connection: &Connection,
-    sink: i64,
-    stream: i64,
-    live: bool,
-    border: Millis,
-    limit: usize,
-) -> rusqlite::Result<Vec<i64>> {
-    let comparison = if live { ">=" } else { "<" };
-    connection
-        .prepare_cached(&format!(
-            "SELECT content FROM delivery WHERE sink = ?1 AND stream = ?2 AND ready = 1 AND lost = 0 AND created {comparison} ?3
-             ORDER BY created, content LIMIT ?4"
-        ))?
-        .query_map(params![sink, stream, border, limit as i64], |row| row.get(0))?
-        .collect()
+/// Where to go on in a content: `begun` is in the order of contents.
+fn from(begun: &[(i64, i64)], content: i64, progress: i64) -> i64 {
+    match begun.binary_search_by_key(&content, |(content, _)| *content) {
+        Ok(place) => begun[place].1.max(progress),
+        Err(_) => progress,
+    }
+}
+
+fn next_contents(connection: &Connection, ask: &Ask, stream: i64, limit: usize) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let comparison = if ask.live { ">=" } else { "<" };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT d.content, d.progress, c.records FROM delivery d JOIN content c ON c.id = d.content
+         WHERE d.sink = ?1 AND d.stream = ?2 AND d.ready = 1 AND d.lost = 0 AND d.created {comparison} ?3 ORDER BY d.created, d.content"
+    ))?;
+    let mut rows = statement.query(params![ask.sink, stream, ask.border])?;
+    let mut contents = Vec::new();
+    while contents.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        let (content, progress, records): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let from = from(&ask.begun, content, progress);
+        // the whole of it is out already
+        if from < records {
+            contents.push((content, from));
+        }
+    }
+    Ok(contents)
 }
 
 fn chunks(
     connection: &Connection,
     sink: i64,
     content: i64,
+    from: i64,
     limit: usize,
     pieces: &mut Vec<Piece>,
 ) -> Result<(), LedgerError> {
-    let (head, progress) = connection
+    let head = connection
         .prepare_cached(
-            "SELECT d.stream, t.guid, ifnull(c.of_type, s.content_type), ifnull(c.of_content, c.content_id), c.created, ifnull(c.fetched, c.admitted), d.progress
+            "SELECT d.stream, t.guid, ifnull(c.of_type, s.content_type), ifnull(c.of_content, c.content_id), c.created, ifnull(c.fetched, c.admitted), d.progress, c.generation
              FROM delivery d JOIN content c ON c.id = d.content JOIN stream s ON s.id = d.stream LEFT JOIN tenant t ON t.id = s.tenant
              WHERE d.sink = ?1 AND d.content = ?2",
         )?
         .query_row([sink, content], |row| {
-            let progress: i64 = row.get(6)?;
-            Ok((
-                Piece {
-                    content,
-                    stream: row.get(0)?,
-                    tenant: row.get(1)?,
-                    content_type: row.get(2)?,
-                    content_id: row.get(3)?,
-                    created: row.get(4)?,
-                    fetched: row.get(5)?,
-                    first: 0,
-                    from: progress,
-                    skip: BTreeSet::new(),
-                    body: Vec::new(),
-                },
-                progress,
-            ))
+            Ok(Piece {
+                content,
+                stream: row.get(0)?,
+                tenant: row.get(1)?,
+                content_type: row.get(2)?,
+                content_id: row.get(3)?,
+                created: row.get(4)?,
+                fetched: row.get(5)?,
+                progress: row.get(6)?,
+                generation: row.get(7)?,
+                first: 0,
+                from,
+                skip: BTreeSet::new(),
+                body: Vec::new(),
+            })
         })?;
     let mut statement = connection.prepare_cached(
         "SELECT first, records, body FROM chunk WHERE content = ?1 AND first + records > ?2 ORDER BY seq LIMIT ?3",
     )?;
-    let mut rows = statement.query(params![content, progress, (limit - pieces.len()) as i64])?;
+    let mut rows = statement.query(params![content, from, (limit - pieces.len()) as i64])?;
     while let Some(row) = rows.next()? {
         let (first, records): (i64, i64) = (row.get(0)?, row.get(1)?);
         pieces.push(Piece {
             first,
-            from: progress.max(first),
+            from: from.max(first),
             skip: skip(connection, sink, content, first, records)?,
             body: row.get(2)?,
             ..head.clone()
@@ -248,9 +317,9 @@ fn skip(
 
 /// Whether a step can be applied; false: its delivery was lost, or its body dropped, while the batch was under way.
 fn is_open(connection: &Connection, sink: i64, step: &Progress, refused: u64) -> Result<bool, LedgerError> {
-    let records: i64 = connection
-        .prepare_cached("SELECT ifnull(records, -1) FROM content WHERE id = ?")?
-        .query_row([step.content], |row| row.get(0))
+    let (records, generation): (i64, i64) = connection
+        .prepare_cached("SELECT ifnull(records, -1), generation FROM content WHERE id = ?")?
+        .query_row([step.content], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .ok_or_else(|| unfit(step))?;
     let delivery = connection
@@ -262,9 +331,12 @@ fn is_open(connection: &Connection, sink: i64, step: &Progress, refused: u64) ->
     match delivery {
         // it expired while the batch was under way: the gap stands, and says more than is lost
         Some((_, _, true)) => return Ok(false),
-        // its body was dropped while the batch was under way: settled as a whole, or sent again
+        // dropped and fetched again while the batch was under way: the positions of the new body may be others
+        Some((0, true, false)) if generation != step.generation => return Ok(false),
+        // its body was dropped while the batch was under way, which raises the generation: settled as a whole, or sent again
         Some((progress, false, false)) if progress == step.from => {
-            if step.from != 0 || step.to != records || refused != step.quarantined {
+            let whole = step.from == 0 && step.to == records && generation == step.generation + 1;
+            if !whole || refused != step.quarantined {
                 return Ok(false);
             }
         }

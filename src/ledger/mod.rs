@@ -37,7 +37,7 @@ use rusqlite::Connection;
 
 pub use books::{Account, Books, BudgetView, Imbalance, SinkView, StreamBooks};
 pub use contents::{Counts, FetchTarget, Need};
-pub use deliveries::{Piece, Place, Progress, Stored};
+pub use deliveries::{Ask, Piece, Place, Progress, Stored};
 pub use error::LedgerError;
 pub use gaps::{Gap, GapNews};
 pub use open::{DirectoryLock, OpenError, SCHEMA, lock};

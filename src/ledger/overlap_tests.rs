@@ -1,7 +1,7 @@
 //! What happens while something else is under way: one small story each.
 
 use super::{
-    Counts, Ledger, Place, Progress,
+    Ask, Counts, Ledger, Progress,
     tests::{DAY, HOUR, T, begin, register, sink},
 };
 
@@ -15,7 +15,7 @@ async fn a_body_dropped_while_its_batch_is_under_way_is_delivered_once() {
     story.admit("one", T - HOUR).await;
     story.store("one", &[1, 2]).await;
     let sink = story.sinks[0].id;
-    assert_eq!(story.ledger.pieces(sink, false, T, Place::default(), 16).await.unwrap().len(), 1);
+    assert_eq!(story.ledger.pieces(Ask { sink, border: T, limit: 16, ..Ask::default() }).await.unwrap().len(), 1);
     assert!(story.ledger.drop_from_back(sink, 0, T).await.unwrap() > 0);
     // the sink took all of it: it need not be fetched again
     story.ledger.confirm(sink, vec![whole(story.id("one"), 2)], vec![], T).await.unwrap();

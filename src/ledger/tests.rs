@@ -77,7 +77,11 @@ impl Story {
         let mut taken = Vec::new();
         for live in [true, false] {
             loop {
-                let pieces = self.ledger.pieces(self.sinks[sink].id, live, T, Place::default(), 16).await.unwrap();
+                let pieces = self
+                    .ledger
+                    .pieces(Ask { sink: self.sinks[sink].id, live, border: T, limit: 16, ..Ask::default() })
+                    .await
+                    .unwrap();
                 if pieces.is_empty() {
                     break;
                 }
@@ -86,6 +90,7 @@ impl Story {
                     let frames: Vec<_> = crate::fetch::chunk::frames(&opened).map(Result::unwrap).collect();
                     let mut step = Progress {
                         content: piece.content,
+                        generation: piece.generation,
                         from: piece.from,
                         to: piece.first + frames.len() as i64,
                         ..Progress::default()

@@ -239,7 +239,11 @@ impl Stage {
         };
         SinkSetup {
             name: plan.name.into(),
-            limits: auditferry_contract::Limits { batch_messages: crate::sinks::BATCH, ..checked.limits() },
+            limits: auditferry_contract::Limits {
+                batch_messages: crate::sinks::BATCH,
+                batch_age: Duration::ZERO,
+                ..checked.limits()
+            },
             checked,
             codec: codec::by_name("ocsf", CodecOptions { raw_data: false }).unwrap(),
             filter: Filter::default(),

@@ -1,4 +1,4 @@
-//! Original → event → OCSF, whole, one small file for each family; read them to see what a record becomes.
+//! Original → event → OCSF and CEF, whole, one small file for each family; read them to see what a record becomes.
 //!
 //! `UPDATE_GOLDEN=1` writes the files anew; look at the difference before committing it.
 
@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::{ocsf, samples};
+use super::{mapped, ocsf, samples};
 
 /// File to compare with; sample file and line.
 const PINNED: [(&str, &str, usize); 9] = [
@@ -29,14 +29,16 @@ fn pinned_events_have_not_changed() {
     for (name, file, line) in PINNED {
         let record = samples[file].lines().nth(line - 1).expect("a record");
         let event = ocsf(record);
+        let cef = mapped("cef", true, record).0;
         let path = folder.join(format!("{name}.json"));
         if update {
             let original: Value = serde_json::from_str(record).expect("a record");
-            let both = serde_json::json!({ "original": original, "ocsf": event });
+            let both = serde_json::json!({ "original": original, "ocsf": event, "cef": cef.trim_end_matches('\n') });
             fs::write(&path, format!("{both:#}\n")).expect("a file to write");
         }
         let expected: Value = serde_json::from_str(&fs::read_to_string(&path).expect("a file")).expect("JSON");
         assert_eq!(expected["original"], serde_json::from_str::<Value>(record).expect("a record"), "{name}");
         assert_eq!(format!("{event:#}"), format!("{:#}", expected["ocsf"]), "{name}");
+        assert_eq!(expected["cef"], cef.trim_end_matches('\n'), "{name}");
     }
 }

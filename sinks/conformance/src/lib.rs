@@ -7,6 +7,7 @@ mod cases;
 mod env;
 pub mod fakes;
 mod messages;
+mod trial;
 
 use auditferry_contract::SinkKind;
 
@@ -27,7 +28,7 @@ pub enum State {
     AnswerLost,
     /// It takes the next batch whole, and its answer makes no sense. Fine after that.
     AnswerUnreadable,
-    /// It takes everything, and answers half a second later than usual.
+    /// It takes everything, and answers at least half a second later than usual.
     Slow,
     /// It refuses for good each message whose body holds [`POISON`], in the way in which the real one refuses a message.
     RefusesPoison,
@@ -58,7 +59,30 @@ pub trait Destination: Send + Sync {
     /// Puts the destination into a state; false: it has no such state, and the case is skipped.
     fn arrange(&self, state: State) -> bool;
 
-    /// How many times something tried to deliver here, where the destination can count that.
+    /// True when `Ok` rests on an answer of the destination, so that everything is there when the sink says so. False for a
+    /// destination that says nothing (plain syslog): the suite then waits until the messages have arrived.
+    fn confirms(&self) -> bool {
+        true
+    }
+
+    /// True when messages arrive in the order of sending as long as one call runs at a time.
+    fn in_order(&self) -> bool {
+        true
+    }
+
+    /// True when the client library asks again by itself after a lost or unreadable answer, and the destination knows a
+    /// repeat when it sees one (Kafka's idempotent producer). Then `Ok` is a right answer, and nothing may come twice.
+    fn knows_repeats(&self) -> bool {
+        false
+    }
+
+    /// The destination ends every connection that is open, in an orderly way; false: it has none, or the sink notices at
+    /// the next call only.
+    fn hang_up(&self) -> bool {
+        false
+    }
+
+    /// How many times something tried to deliver here, where the destination can count that. Opening is no attempt.
     fn attempts(&self) -> Option<usize> {
         None
     }

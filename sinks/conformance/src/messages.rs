@@ -1,8 +1,11 @@
 //! Messages for tests.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use auditferry_contract::{Batch, EventId, Limits, Message, Severity};
@@ -41,6 +44,11 @@ pub fn watched_batch(bodies: &[Vec<u8>]) -> (Batch, Arc<AtomicBool>) {
     (Batch::new(slices(bodies), Some(Box::new(Flag(dropped.clone())))), dropped)
 }
 
+/// A batch that gives something back when it is dropped, a permit for example.
+pub(crate) fn held_batch(bodies: &[Vec<u8>], held: Option<Box<dyn Any + Send + Sync>>) -> Batch {
+    Batch::new(slices(bodies), held)
+}
+
 fn slices(bodies: &[Vec<u8>]) -> Vec<Message> {
     let buffer = Bytes::from(bodies.concat());
     let mut at = 0;
@@ -68,6 +76,13 @@ pub(crate) fn all_of_unicode(limit: usize) -> Vec<Vec<u8>> {
 /// `count` small bodies, all different.
 pub(crate) fn small(label: &str, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|n| format!("{{\"case\":\"{label}\",\"n\":{n}}}").into_bytes()).collect()
+}
+
+/// A body of exactly `bytes` bytes, at least 100.
+pub(crate) fn padded(label: &str, number: usize, bytes: usize) -> Vec<u8> {
+    let start = format!("{{\"case\":\"{label}\",\"n\":{number},\"text\":\"");
+    let fill = bytes.saturating_sub(start.len() + 2);
+    format!("{start}{}\"}}", "x".repeat(fill)).into_bytes()
 }
 
 /// The bodies in batches that keep the limits, as the agent cuts them.

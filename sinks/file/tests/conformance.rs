@@ -57,12 +57,25 @@ impl Destination for Folder {
     }
 }
 
+/// A file gives no answers and has no peer. What a file can't take (no room, not allowed) is tried in the crate's own tests.
+const SKIPPED: [&str; 9] = [
+    "poison",
+    "batch too large",
+    "unauthorised",
+    "answer lost",
+    "answer unreadable",
+    "slow",
+    "one attempt per call",
+    "abandoned beside others",
+    "hung up",
+];
+
 #[tokio::test]
 async fn on_one_thread() {
-    assert_eq!(all(|| Box::new(Folder::new())).await, ["one attempt per call"]);
+    assert_eq!(all(|| Box::new(Folder::new())).await, SKIPPED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_several_threads() {
-    assert_eq!(all(|| Box::new(Folder::new())).await, ["one attempt per call"]);
+    assert_eq!(all(|| Box::new(Folder::new())).await, SKIPPED);
 }

@@ -1,1 +1,13 @@
-//! events to a Kafka topic.
+//! Events to a Kafka topic, confirmed when every in-sync replica has them. See the crate's `README.md` for its promise and pitfalls.
+
+mod config;
+mod context;
+mod credentials;
+mod settings;
+mod sink;
+mod verdict;
+
+use auditferry_contract::SinkKind;
+
+/// Kind `kafka`.
+pub const KIND: SinkKind = SinkKind { name: "kafka", sample: include_str!("../sample.toml"), check: config::check };

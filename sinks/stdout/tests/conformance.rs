@@ -70,6 +70,20 @@ impl Destination for Redirected {
     }
 }
 
+/// Who reads the output gives no answers.
+const SKIPPED: [&str; 10] = [
+    "poison",
+    "batch too large",
+    "unauthorised",
+    "answer lost",
+    "answer unreadable",
+    "slow",
+    "one attempt per call",
+    "abandoned beside others",
+    "hung up",
+    "torn end",
+];
+
 fn main() -> ExitCode {
     // as with the usual harness, so that listing tests does not run this one
     if std::env::args().any(|a| a == "--list") {
@@ -78,7 +92,7 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let skipped = runtime.block_on(all(|| Box::new(Redirected::new(&folder))));
-    assert_eq!(skipped, ["one attempt per call", "torn end"]);
+    assert_eq!(skipped, SKIPPED);
     eprintln!("conformance: every case of this sink passed; not applicable: {}", skipped.join(", "));
     ExitCode::SUCCESS
 }

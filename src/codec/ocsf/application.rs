@@ -71,7 +71,7 @@ pub(super) fn datastore(w: &mut Writer<'_>, event: &Event<'_>) -> Labels {
     parts::actor(w, event, true, &mut labels);
     parts::src_endpoint(w, event, true);
     parts::http_request(w, event);
-    let host = parts::instance_host(event);
+    let host = event.instance_host();
     if host.is_some() || event.target.name.is_none() {
         if host.is_none() {
             labels.push("database:unknown");

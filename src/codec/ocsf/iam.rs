@@ -86,7 +86,7 @@ pub(super) fn authentication(w: &mut Writer<'_>, event: &Event<'_>) -> Labels {
     parts::src_endpoint(w, event, false);
     parts::http_request(w, event);
     w.member("service", |w| {
-        let name = parts::instance_host(event).or(event.workload.as_deref());
+        let name = event.instance_host().or(event.workload.as_deref());
         w.text("name", name.unwrap_or(UNKNOWN));
     });
     labels

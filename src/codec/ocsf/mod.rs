@@ -168,7 +168,7 @@ fn head(w: &mut Writer<'_>, event: &Event<'_>, kind: &Kind) {
     };
     w.int("status_id", status_id);
     w.text("status", status);
-    w.maybe("status_detail", event.unreadable_because().or(event.result.as_deref()));
+    w.maybe("status_detail", event.detail());
     w.int("timezone_offset", 0);
-    w.text("message", event.known.map_or(event.operation(), |known| known.display_name));
+    w.text("message", event.title());
 }

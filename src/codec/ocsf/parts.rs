@@ -40,7 +40,7 @@ pub(super) fn metadata(w: &mut Writer<'_>, event: &Event<'_>, kind: &Kind, label
         if let Some(fetched) = event.context.fetched {
             w.int("logged_time", fetched.as_millisecond());
         }
-        w.maybe("tenant_uid", tenant(event));
+        w.maybe("tenant_uid", event.organization());
         w.maybe("correlation_uid", event.correlation.as_deref());
         if truncated {
             w.yes("is_truncated");
@@ -82,15 +82,10 @@ fn product(w: &mut Writer<'_>, event: &Event<'_>) {
     }
 }
 
-/// The record's own word on its tenant; the configured one when it has none (`map` may have neither).
-fn tenant<'e>(event: &'e Event<'_>) -> Option<&'e str> {
-    event.organization.as_deref().or(Some(event.context.tenant)).filter(|tenant| !tenant.is_empty())
-}
-
 pub(super) fn cloud(w: &mut Writer<'_>, event: &Event<'_>) {
     w.member("cloud", |w| {
         w.text("provider", "Microsoft 365");
-        if let Some(tenant) = tenant(event) {
+        if let Some(tenant) = event.organization() {
             w.member("account", |w| {
                 w.text("uid", tenant);
                 w.int("type_id", 17);
@@ -126,7 +121,7 @@ fn user_members(w: &mut Writer<'_>, user: &User<'_>) {
     // a cut address would be none
     w.maybe("email_addr", user.name.as_deref().filter(|name| is_address(name) && whole));
     w.int("type_id", i64::from(user.type_id));
-    w.text("type", ["Unknown", "User", "Admin", "System", "Service"][usize::from(user.type_id.min(4))]);
+    w.text("type", user.type_name());
 }
 
 /// Whether the schema's pattern for mail addresses takes it; system names (`app@sharepoint`) are none.
@@ -206,11 +201,4 @@ pub(super) fn environment_data(w: &mut Writer<'_>, event: &Event<'_>) {
             w.maybe("url", event.target.url.as_deref());
         });
     }
-}
-
-/// The host of a Dataverse instance.
-pub(super) fn instance_host<'e>(event: &'e Event<'_>) -> Option<&'e str> {
-    let url = event.instance.as_deref()?;
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next()?;
-    (!host.is_empty()).then_some(host)
 }

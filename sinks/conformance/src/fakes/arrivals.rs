@@ -61,6 +61,11 @@ impl Arrivals {
         self.lock().counts.clone()
     }
 
+    /// Different events.
+    pub fn events(&self) -> usize {
+        self.lock().counts.len()
+    }
+
     /// Messages without a readable event id.
     pub fn nameless(&self) -> u64 {
         self.lock().nameless

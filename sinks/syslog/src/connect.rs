@@ -1,0 +1,119 @@
+//! Name, connection, handshake: one try each.
+
+use std::{
+    future::poll_fn,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use auditferry_contract::{Cause, Env, SinkError};
+use auditferry_tls::Tls;
+use rustix::net::sockopt;
+use rustls::{ProtocolVersion, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, lookup_host},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{address::Address, words::failed};
+
+/// An open connection, plain or not, and its socket under another descriptor, which tells what the stream does not.
+pub struct Connected {
+    pub stream: Box<dyn Stream>,
+    pub socket: OwnedFd,
+}
+
+/// What bytes go through.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// How long the connection may stand still before the kernel gives it up.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged, and a peer that reads nothing keep its window shut. Shorter than the
+    /// sink's `settle`: a host that dies is noticed before what was sent to it counts as delivered.
+    pub unacknowledged: Duration,
+    /// How long a connection may be silent before the kernel asks whether the peer is still there; then every 5 s.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { unacknowledged: Duration::from_secs(8), idle: Duration::from_secs(30) }
+    }
+}
+
+/// What waits in our kernel is neither at the receiver nor known to be lost; so it is kept small. 256 KiB over a round trip of 100 ms are
+/// 2.5 MB/s, far above what audit events need.
+const SEND_BUFFER: usize = 256 << 10;
+
+/// How long the server's word on our certificate is waited for. It is there after one round trip where the server sends session
+/// tickets, as most do; where it sends none, opening takes this long.
+const VERDICT: Duration = Duration::from_millis(500);
+
+/// Connects and shakes hands.
+pub async fn connect(address: &Address, tls: &Tls, env: &dyn Env, patience: &Patience) -> Result<Connected, SinkError> {
+    // files first: what is wrong with them needs no connection to be told
+    let config = if address.tls { Some(tls.client_config(env).await.map_err(SinkError::blocked)?) } else { None };
+    let found = lookup_host((address.host.as_str(), address.port)).await;
+    let addresses: Vec<_> = found.map(Iterator::collect).map_err(|error| {
+        let host = &address.host;
+        SinkError::retry(Cause(format!(
+            "the name {host} can't be resolved: {error}; look at `address` and at this machine's DNS"
+        )))
+    })?;
+    let stream =
+        TcpStream::connect(addresses.as_slice()).await.map_err(|error| failed(address, "connecting to", &error))?;
+    let prepared = prepare(&stream, patience).and_then(|()| stream.as_fd().try_clone_to_owned());
+    let socket = prepared.map_err(|error| failed(address, "setting up the connection to", &error))?;
+    let Some(config) = config else { return Ok(Connected { stream: Box::new(stream), socket }) };
+    let name = ServerName::try_from(tls.server_name().unwrap_or(&address.host).to_string());
+    // `check` has looked at both; said again rather than assumed
+    let name = name.map_err(|error| SinkError::blocked(Cause(format!("{address}: not a name for TLS: {error}"))))?;
+    let shaken = TlsConnector::from(Arc::clone(&config)).connect(name, stream).await;
+    let mut stream = shaken.map_err(|error| failed(address, "the TLS handshake with", &error))?;
+    verdict(&mut stream).await.map_err(|error| failed(address, "the TLS handshake with", &error))?;
+    Ok(Connected { stream: Box::new(stream), socket })
+}
+
+fn prepare(stream: &TcpStream, patience: &Patience) -> io::Result<()> {
+    // a batch is one write; its last packet need not wait for an acknowledgement
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    #[cfg(target_os = "linux")]
+    {
+        let milliseconds = u32::try_from(patience.unacknowledged.as_millis()).unwrap_or(u32::MAX);
+        sockopt::set_tcp_user_timeout(stream, milliseconds)?;
+        sockopt::set_tcp_keepidle(stream, patience.idle)?;
+        sockopt::set_tcp_keepintvl(stream, Duration::from_secs(5))?;
+    }
+    Ok(())
+}
+
+/// With TLS 1.3 our side of the handshake ends before the server has looked at our certificate (RFC 8446 §4.4.4): whoever writes then
+/// writes to a server that refuses. So its next words are waited for: a session ticket (it can make one only once it is content, since the
+/// ticket's secret covers our certificate), or an alert.
+async fn verdict(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
+    if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Ok(());
+    }
+    let mut ignored = [0; 512];
+    let waiting = poll_fn(|context| {
+        let mut buffer = ReadBuf::new(&mut ignored);
+        let read = Pin::new(&mut *stream).poll_read(context, &mut buffer);
+        match read {
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(answer) => Poll::Ready(answer),
+            Poll::Pending if stream.get_ref().1.tls13_tickets_received() > 0 => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    // silence is no refusal
+    tokio::time::timeout(VERDICT, waiting).await.unwrap_or(Ok(()))
+}

@@ -1,0 +1,224 @@
+//! The open connection: frames go out, and whatever comes back is a sign that it ends.
+
+use std::{
+    future::{pending, poll_fn},
+    io,
+    os::fd::OwnedFd,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use auditferry_contract::{Batch, Cause, Confirmation, Lost, Sink, SinkError};
+use rustix::net::sockopt;
+use tokio::{
+    io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split},
+    time::Instant,
+};
+
+use crate::{
+    address::Address,
+    connect::{Connected, Stream},
+    format::Formatter,
+    words::{closed, failed},
+};
+
+/// The contract's bound for a clean stop.
+const CLOSING: Duration = Duration::from_secs(5);
+/// After the peer's end, how long its reset is waited for: bytes of ours that reach a peer which has closed are answered by one, a
+/// round trip after they were sent.
+const AFTERMATH: Duration = Duration::from_secs(1);
+/// A buffer that one large batch made is not kept.
+const KEPT: usize = 512 << 10;
+
+/// Two halves under two locks: whoever waits for the peer's end never keeps a batch from going out, and the other way round.
+pub struct SyslogSink {
+    address: Address,
+    formatter: Formatter,
+    socket: OwnedFd,
+    writing: tokio::sync::Mutex<Writing>,
+    // held within one poll only
+    reading: Mutex<Reading>,
+}
+
+struct Writing {
+    half: WriteHalf<Box<dyn Stream>>,
+    buffer: Vec<u8>,
+    /// A call was given up, or failed, while its frames were going out: the receiver may have half of one.
+    torn: bool,
+}
+
+struct Reading {
+    half: ReadHalf<Box<dyn Stream>>,
+    /// Who is to be told when something comes: the socket remembers one only, so whoever just looks must not take its place.
+    waiting: Option<Waker>,
+    /// How it ended, once it has.
+    end: Option<End>,
+}
+
+#[derive(Clone)]
+struct End {
+    error: SinkError,
+    /// When the peer closed its side, as long as nothing has broken.
+    closed: Option<Instant>,
+}
+
+impl SyslogSink {
+    pub fn new(connected: Connected, address: Address, formatter: Formatter) -> Self {
+        let Connected { stream, socket } = connected;
+        let (read, write) = split(stream);
+        let writing = Writing { half: write, buffer: Vec::new(), torn: false };
+        let reading = Reading { half: read, waiting: None, end: None };
+        SyslogSink { address, formatter, socket, writing: writing.into(), reading: Mutex::new(reading) }
+    }
+
+    fn reading(&self) -> std::sync::MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the connection's end.
+    async fn ended(&self) -> End {
+        poll_fn(|context| {
+            let mut reading = self.reading();
+            reading.waiting = Some(context.waker().clone());
+            reading.poll(context, &self.address)
+        })
+        .await
+    }
+
+    /// A write failed.
+    fn broke(&self, error: &io::Error) -> SinkError {
+        // then the peer has gone, and its last words say more, if it has left some. What else there is, a socket tells once: here
+        if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+            && let Err(said) = self.look()
+        {
+            return said;
+        }
+        self.reading().end(End { error: failed(&self.address, "sending to", error), closed: None })
+    }
+
+    /// Looks whether the connection has ended, without waiting.
+    fn look(&self) -> Result<(), SinkError> {
+        let mut reading = self.reading();
+        let waker = reading.waiting.clone().unwrap_or_else(|| Waker::noop().clone());
+        match reading.poll(&mut Context::from_waker(&waker), &self.address) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(end) => Err(reading.end(end)),
+        }
+    }
+}
+
+impl Reading {
+    /// It ended, if it had not before; whoever waits is told.
+    fn end(&mut self, end: End) -> SinkError {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+        self.end.get_or_insert(end).error.clone()
+    }
+
+    /// Reads and throws away what comes, which in syslog means nothing; resolves with the connection's end.
+    fn poll(&mut self, context: &mut Context<'_>, address: &Address) -> Poll<End> {
+        if let Some(end) = &self.end {
+            return Poll::Ready(end.clone());
+        }
+        let end = match self.drain(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => End { error: SinkError::retry(closed(address)), closed: Some(Instant::now()) },
+            // GnuTLS closes without a farewell; lost bytes are no danger here, there are none to come
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                End { error: SinkError::retry(closed(address)), closed: Some(Instant::now()) }
+            }
+            Poll::Ready(Err(error)) => End { error: failed(address, "the connection to", &error), closed: None },
+        };
+        self.end = Some(end.clone());
+        Poll::Ready(end)
+    }
+
+    /// Reads until nothing is there, or the end; a peer that never stops talking is heard again later, and holds up nobody.
+    fn drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut ignored = [0; 4096];
+        for _ in 0..16 {
+            let mut buffer = ReadBuf::new(&mut ignored);
+            match Pin::new(&mut self.half).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                other => return other,
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[async_trait]
+impl Sink for SyslogSink {
+    fn confirmation(&self) -> Confirmation {
+        Confirmation::Sent
+    }
+
+    async fn deliver(&self, batch: Batch) -> Result<(), SinkError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut writing = self.writing.lock().await;
+        // a write into a connection that the peer has closed succeeds, and its bytes are nowhere
+        self.look()?;
+        let Writing { half, buffer, torn } = &mut *writing;
+        if *torn {
+            let words = format!("the connection to {} has half a message in it: a call was given up", self.address);
+            return Err(SinkError::retry(Cause(words)));
+        }
+        buffer.clear();
+        for message in batch.iter() {
+            self.formatter
+                .frame(buffer, message)
+                .map_err(|error| failed(&self.address, "writing a message for", &error))?;
+        }
+        drop(batch);
+        // until every byte is out: an await below may be the last that is polled
+        *torn = true;
+        let sent = match half.write_all(buffer).await {
+            Ok(()) => half.flush().await,
+            failed => failed,
+        };
+        if let Err(error) = sent {
+            return Err(self.broke(&error));
+        }
+        *torn = false;
+        buffer.clear();
+        buffer.shrink_to(KEPT);
+        self.look()
+    }
+
+    async fn lost(&self) -> Lost {
+        let End { error, closed } = self.ended().await;
+        let cause = error.cause().clone();
+        let Some(closed) = closed else { return Lost::broken(cause) };
+        // what is in the middle of going out has not been read by a peer that has ended; nor has what it answers by a reset, which a
+        // reading socket does not show once it has seen the end
+        let _ = tokio::time::timeout_at(closed + AFTERMATH, pending::<()>()).await;
+        let whole = self.writing.try_lock().is_ok_and(|writing| !writing.torn);
+        if whole && matches!(sockopt::socket_error(&self.socket), Ok(Ok(()))) {
+            return Lost::orderly(cause);
+        }
+        // a socket tells its error once
+        self.reading().end = Some(End { error, closed: None });
+        Lost::broken(cause)
+    }
+
+    async fn close(&self) {
+        let closing = async {
+            // TLS says farewell, then the sending side ends; what fails here shows in the reading side, too
+            let _ = self.writing.lock().await.half.shutdown().await;
+            self.ended().await
+        };
+        // a peer that does not end is left alone then
+        let _ = tokio::time::timeout(CLOSING, closing).await;
+    }
+}
+
+#[cfg(test)]
+#[path = "sink_tests.rs"]
+mod tests;

@@ -1,0 +1,33 @@
+//! What goes wrong on the way, in words, and whether it passes by itself.
+
+use std::io;
+
+use auditferry_contract::{Cause, SinkError};
+
+use crate::address::Address;
+
+/// A failure at `address` while `doing` something (`connecting`, …).
+pub fn failed(address: &Address, doing: &str, error: &io::Error) -> SinkError {
+    if let Some(words) = auditferry_tls::explain(error) {
+        return SinkError::blocked(Cause(format!("{address}: {words}")));
+    }
+    use io::ErrorKind::*;
+    let why = match error.kind() {
+        ConnectionRefused => "nothing listens there: is the receiver running, and the port right?".to_string(),
+        ConnectionReset | BrokenPipe | ConnectionAborted => "the receiver broke the connection off".into(),
+        UnexpectedEof | NotConnected => "the receiver closed the connection".into(),
+        TimedOut => {
+            "no answer: the receiver's host is down, a firewall drops what is sent, or the receiver has stopped reading"
+                .into()
+        }
+        HostUnreachable | NetworkUnreachable | NetworkDown => format!("there is no way to it from here ({error})"),
+        PermissionDenied => format!("this machine does not allow it ({error}): look at its firewall"),
+        _ => error.to_string(),
+    };
+    SinkError::retry(Cause(format!("{doing} {address} failed: {why}")))
+}
+
+/// The peer has ended the connection, in an orderly way.
+pub fn closed(address: &Address) -> Cause {
+    Cause(format!("the receiver at {address} closed the connection"))
+}

@@ -1,0 +1,108 @@
+//! The confirmation: what is settled becomes delivered, what is refused goes to quarantine, in one transaction (design §4, 6).
+
+use futures_util::{FutureExt, future::BoxFuture};
+
+use super::{
+    Deliver, batch,
+    course::{Course, Ending},
+    track::Refusal,
+    verdict::Verdict,
+};
+use crate::{
+    agent::millis,
+    fetch::chunk,
+    ledger::{Ledger, LedgerError, Progress, Refused},
+};
+
+/// A quarantine holds at most so many bytes, per sink.
+const QUARANTINE: u64 = 256 << 20;
+/// Refused records that one transaction takes: they are read again for it.
+const REFUSALS: usize = 16;
+
+/// What the ledger made of it.
+pub(super) struct Confirmed {
+    steps: Vec<Progress>,
+    /// For each step, whether it was applied; otherwise the content was lost meanwhile, or its body dropped.
+    applied: Vec<bool>,
+    /// The quarantine is full: nothing was confirmed.
+    full: bool,
+    refused: u64,
+}
+
+impl Deliver {
+    /// Confirms what is settled, when there is something.
+    pub(super) fn confirm(&self, course: &Course) -> Option<BoxFuture<'static, Result<Confirmed, LedgerError>>> {
+        let (steps, refusals) = course.tracks.ready(course.trust.holds(), REFUSALS);
+        if steps.is_empty() {
+            return None;
+        }
+        let (ledger, sink, now) = (self.ledger.clone(), self.sink, millis(&self.world));
+        Some(
+            async move {
+                let refused = read(&ledger, sink, &refusals).await?;
+                let count = refused.len() as u64;
+                let bytes: usize = refused.iter().map(|one| one.record.len()).sum();
+                let full = count > 0 && ledger.quarantine_bytes(sink).await? + bytes as u64 > QUARANTINE;
+                if full {
+                    return Ok(Confirmed { steps: Vec::new(), applied: Vec::new(), full, refused: 0 });
+                }
+                let applied = ledger.confirm(sink, steps.clone(), refused, now).await?;
+                Ok(Confirmed { steps, applied, full, refused: count })
+            }
+            .boxed(),
+        )
+    }
+
+    /// The ledger has confirmed.
+    pub(super) fn confirmed(&self, course: &mut Course, confirmed: Confirmed) {
+        self.activity.ledger_error(None);
+        if confirmed.full {
+            course.tracks.pardon(0);
+            let words = "its quarantine is full (256 MiB): look at what was refused with `auditferry quarantine list`, then retry or drop it";
+            course.ending.get_or_insert(Ending::Failed(Verdict::blocked(words.into())));
+            return;
+        }
+        for (step, applied) in confirmed.steps.iter().zip(&confirmed.applied) {
+            if *applied {
+                course.tracks.confirmed(step);
+            } else {
+                course.tracks.forget(step.content);
+                course.idle = false;
+            }
+        }
+        if confirmed.refused > 0 {
+            let now_in = confirmed.refused;
+            tracing::error!(sink = self.name, "{now_in} records went to quarantine: see `auditferry quarantine list`");
+        }
+        // what is held back may be all that is left
+        course.idle &= !course.trust.holds();
+        // room for other bodies
+        self.activity.hints.fetch.notify_one();
+    }
+}
+
+/// The records as stored. One whose body is gone is left out: its step will not be applied either.
+async fn read(ledger: &Ledger, sink: i64, refusals: &[Refusal]) -> Result<Vec<Refused>, LedgerError> {
+    let mut refused = Vec::new();
+    for refusal in refusals {
+        for piece in ledger.piece_of(sink, refusal.content, refusal.position).await? {
+            let damaged = |damage: chunk::Damaged| LedgerError::Broken(format!("content {}: {damage}", piece.content));
+            let opened = chunk::open(&piece.body).map_err(damaged)?;
+            let offset = usize::try_from(refusal.position - piece.first).unwrap_or(usize::MAX);
+            let Some(frame) = chunk::frames(&opened).nth(offset) else { continue };
+            let frame = frame.map_err(damaged)?;
+            refused.push(Refused {
+                content: refusal.content,
+                position: refusal.position,
+                id: frame.id,
+                operation: batch::operation(&piece, &frame),
+                words: refusal.words.to_string(),
+                record: frame.record.to_vec(),
+                second: frame.second,
+                unreadable: frame.unreadable,
+                no_id: frame.no_id,
+            });
+        }
+    }
+    Ok(refused)
+}

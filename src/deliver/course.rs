@@ -1,0 +1,162 @@
+//! What is under way between two turns of the loop.
+
+use std::sync::Arc;
+
+use auditferry_contract::{Limits, Lost, Sink, SinkError};
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    batch::Made,
+    confirm::Confirmed,
+    flight::{Flight, Landing},
+    track::Tracks,
+    trust::Trust,
+    turn::{Read, Turn},
+    verdict::Verdict,
+};
+use crate::ledger::LedgerError;
+
+/// A sink that is open.
+pub(super) struct Open {
+    pub sink: Arc<dyn Sink>,
+    pub lost: BoxFuture<'static, Lost>,
+}
+
+/// Why no new batch starts on the open sink.
+pub(super) enum Ending {
+    /// A call failed, or the connection is gone.
+    Failed(Verdict),
+    /// A file or a secret that it was opened with has changed.
+    Changed(String),
+}
+
+/// Something that happened.
+pub(super) enum Event {
+    Landed(Landing),
+    Lost(Lost),
+    Opened(Result<Arc<dyn Sink>, SinkError>),
+    Read(Result<Read, LedgerError>),
+    Confirmed(Result<Confirmed, LedgerError>),
+    /// The sink lets go of a batch.
+    Permit(OwnedSemaphorePermit),
+    /// A pause is over: after a failure, for a batch to fill up, for a message's time, for the ledger.
+    Continue,
+    /// What the sink was opened with was looked at: what changed, if anything.
+    Watched(Option<String>),
+    Closed(bool),
+    /// A hint from another loop, or time to look.
+    Woken,
+}
+
+/// All that one sink's loop has under way.
+pub(super) struct Course {
+    pub tracks: Tracks,
+    pub turn: Turn,
+    pub trust: Trust,
+    /// Since the sink last took something.
+    pub failures: u32,
+    /// Batches taken since the start.
+    pub taken: u64,
+    pub open: Option<Open>,
+    pub opening: Option<BoxFuture<'static, Result<Arc<dyn Sink>, SinkError>>>,
+    pub flight: Flight,
+    pub reading: Option<BoxFuture<'static, Result<Read, LedgerError>>>,
+    pub made: Option<Made>,
+    pub confirming: Option<BoxFuture<'static, Result<Confirmed, LedgerError>>>,
+    pub permits: Arc<Semaphore>,
+    pub permit: Option<OwnedSemaphorePermit>,
+    pub acquiring: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
+    /// After a failure.
+    pub pause: Option<BoxFuture<'static, ()>>,
+    /// For a batch to fill up.
+    pub linger: Option<BoxFuture<'static, ()>>,
+    pub lingered: bool,
+    /// Until the first message that waits for its time.
+    pub due: Option<BoxFuture<'static, ()>>,
+    pub ledger_pause: Option<BoxFuture<'static, ()>>,
+    pub watching: Option<BoxFuture<'static, Option<String>>>,
+    pub ending: Option<Ending>,
+    /// The open sink is being closed, before it is opened with what has changed; true: it said that all went out.
+    pub closing: Option<BoxFuture<'static, bool>>,
+    /// Nothing was left to send at the last look.
+    pub idle: bool,
+    /// What the ledger says of this sink: from an earlier life, not known.
+    pub told: Option<Option<String>>,
+}
+
+impl Course {
+    /// Nothing is known yet.
+    pub fn new(limits: &Limits) -> Course {
+        Course {
+            tracks: Tracks::default(),
+            turn: Turn::default(),
+            trust: Trust::default(),
+            failures: 0,
+            taken: 0,
+            open: None,
+            opening: None,
+            flight: Flight::default(),
+            reading: None,
+            made: None,
+            confirming: None,
+            permits: Arc::new(Semaphore::new(limits.in_hand.max(1))),
+            permit: None,
+            acquiring: None,
+            pause: None,
+            linger: None,
+            lingered: false,
+            due: None,
+            ledger_pause: None,
+            watching: None,
+            ending: None,
+            closing: None,
+            idle: false,
+            told: None,
+        }
+    }
+
+    /// Waits for the next thing to happen.
+    pub async fn next(&mut self) -> Event {
+        let lost = async {
+            match &mut self.open {
+                Some(open) => (&mut open.lost).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            landing = self.flight.next() => Event::Landed(landing),
+            lost = lost => Event::Lost(lost),
+            confirmed = once(&mut self.confirming) => Event::Confirmed(confirmed),
+            opened = once(&mut self.opening) => Event::Opened(opened),
+            Some(permit) = once(&mut self.acquiring) => Event::Permit(permit),
+            read = once(&mut self.reading) => Event::Read(read),
+            closed = once(&mut self.closing) => Event::Closed(closed),
+            changed = once(&mut self.watching) => Event::Watched(changed),
+            () = once(&mut self.linger) => {
+                self.lingered = true;
+                Event::Continue
+            }
+            () = once(&mut self.pause) => Event::Continue,
+            () = once(&mut self.due) => {
+                self.idle = false;
+                Event::Continue
+            }
+            () = once(&mut self.ledger_pause) => Event::Continue,
+        }
+    }
+
+    /// True when no new batch may start now.
+    pub fn holds_back(&self) -> bool {
+        self.pause.is_some() || self.ending.is_some() || self.ledger_pause.is_some() || self.closing.is_some()
+    }
+}
+
+/// What the future gives, once; never, while there is none.
+async fn once<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
+    let Some(future) = slot else { return std::future::pending().await };
+    let value = future.await;
+    *slot = None;
+    value
+}

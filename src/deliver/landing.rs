@@ -1,0 +1,314 @@
+//! What is made of each thing that happened.
+
+use std::time::Duration;
+
+use auditferry_contract::Lost;
+use futures_util::future::BoxFuture;
+use tracing::{error, info, warn};
+
+use super::{
+    Deliver,
+    batch::{self, Choice},
+    course::{Course, Ending, Event},
+    flight::{Flown, Landing},
+    track::{History, Key},
+    turn::Read,
+    verdict::{Fate, Verdict},
+};
+use crate::{
+    agent::millis,
+    ledger::{LedgerError, Millis},
+    retry,
+};
+
+/// A batch that came back so often, over this time, while others were taken, is taken apart.
+const STUBBORN: (u32, Millis) = (10, 10 * 60_000);
+/// So many connections that took a message whole, each ended by the peer in an orderly way, are as good as a settled one.
+const UNPROVEN: u8 = 3;
+/// A message that was refused in a long row is offered again after this (milliseconds).
+const PARDON: Millis = 10 * 60_000;
+
+impl Deliver {
+    /// Takes note of what happened.
+    pub(super) async fn happened(&self, course: &mut Course, event: Event) -> Result<(), LedgerError> {
+        match event {
+            Event::Landed(Landing::Answered(flown, Ok(()))) if self.limits.settle.is_zero() => {
+                self.taken(course, &flown)
+            }
+            Event::Landed(Landing::Answered(flown, Ok(()))) => {
+                course.flight.settle(&self.world, flown, self.limits.settle);
+            }
+            Event::Landed(Landing::Settled(flown)) => self.taken(course, &flown),
+            Event::Landed(Landing::Answered(flown, Err(verdict))) => self.not_taken(course, &flown, verdict),
+            Event::Lost(lost) => self.lost(course, lost),
+            Event::Opened(Ok(sink)) => self.opened(course, sink),
+            Event::Opened(Err(error)) => course.ending = Some(Ending::Failed(Verdict::of(error, 0))),
+            Event::Read(read) => self.was_read(course, read?)?,
+            Event::Confirmed(confirmed) => self.confirmed(course, confirmed?),
+            Event::Permit(permit) => course.permit = Some(permit),
+            Event::Watched(Some(what)) if course.ending.is_none() => course.ending = Some(Ending::Changed(what)),
+            Event::Closed(clean) => {
+                self.unsettle(course, clean);
+                self.discard(course);
+            }
+            Event::Watched(_) | Event::Continue | Event::Woken => {}
+        }
+        self.tell(course).await
+    }
+
+    /// Makes the next batch of what was read.
+    fn was_read(&self, course: &mut Course, read: Read) -> Result<(), LedgerError> {
+        course.turn = read.turn();
+        let mut pieces = read.pieces.clone();
+        let before = pieces.len();
+        pieces.retain(|piece| course.tracks.admit(piece.content, piece.generation, piece.progress, piece.from));
+        if pieces.is_empty() {
+            course.idle = before == 0;
+            if course.idle && course.flight.is_empty() && course.confirming.is_none() {
+                self.nothing_else(course);
+            }
+            return Ok(());
+        }
+        let choice = Choice { tracks: &course.tracks, now: read.now, eager: read.eager, most: read.most };
+        let made = batch::make(&pieces, &self.codec, &self.filter, &self.limits, &choice)?;
+        if made.messages.is_empty() {
+            course.idle = made.is_empty();
+            self.activity.sink(&self.name, |known| known.unreadable += made.unreadable);
+            made.start(&mut course.tracks);
+            return Ok(());
+        }
+        let fills_up = !made.full && !read.cut && read.most > 1 && !course.lingered && !self.limits.batch_age.is_zero();
+        if fills_up && course.failures == 0 {
+            // more may come in the time that the sink's limits give it; then it is read again
+            course.linger = Some(self.sleep(self.limits.batch_age));
+            return Ok(());
+        }
+        self.activity.sink(&self.name, |known| known.unreadable += made.unreadable);
+        course.made = Some(made);
+        Ok(())
+    }
+
+    /// Nothing is left that could show whose fault the refusals are.
+    fn nothing_else(&self, course: &mut Course) {
+        if course.trust.holds() && course.trust.probes() {
+            let words = "the first 20 messages in a row were all refused and there is no other to try: the fault may be a setting of the sink";
+            self.pardon(course);
+            course.ending = Some(Ending::Failed(Verdict::blocked(words.into())));
+        } else {
+            course.trust.give_in();
+        }
+    }
+
+    fn pardon(&self, course: &mut Course) {
+        course.tracks.pardon(millis(&self.world) + PARDON);
+        course.trust.pardoned();
+    }
+
+    /// The sink has a whole batch.
+    fn taken(&self, course: &mut Course, flown: &Flown) {
+        let taken = flown.keys.iter().filter(|key| course.tracks.taken(**key)).count();
+        self.note_taken(course, taken);
+        let now = millis(&self.world);
+        self.activity.sink(&self.name, |known| {
+            *known.attempts.entry("taken").or_default() += 1;
+            known.bytes += flown.bytes as u64;
+            known.lag = flown.newest.map(|time| now - time);
+        });
+    }
+
+    fn note_taken(&self, course: &mut Course, messages: usize) {
+        if messages == 0 {
+            return;
+        }
+        course.taken += 1;
+        course.trust.taken();
+        let failures = std::mem::take(&mut course.failures);
+        let now = millis(&self.world);
+        self.activity.sink(&self.name, |known| {
+            known.messages += messages as u64;
+            known.taken_at = Some(now);
+            known.failures = 0;
+            known.error = None;
+        });
+        if failures > 0 {
+            info!(sink = self.name, "takes events again");
+        }
+    }
+
+    /// The sink did not take a batch whole: each message goes its own way, and the sink is not used again.
+    fn not_taken(&self, course: &mut Course, flown: &Flown, verdict: Verdict) {
+        let settles = !self.limits.settle.is_zero();
+        let again: Vec<Key> = with(flown, &verdict, |fate| *fate == Fate::Again);
+        let suspects: Vec<Key> = with(flown, &verdict, |fate| *fate == Fate::Suspect);
+        let mut taken = 0;
+        for (key, fate) in flown.keys.iter().zip(&verdict.fates) {
+            match fate {
+                // what may still be disproved is not proved by a failure
+                Fate::Taken if settles => course.tracks.back(*key, |_| {}),
+                Fate::Taken => taken += usize::from(course.tracks.taken(*key)),
+                Fate::Back => course.tracks.back(*key, |_| {}),
+                Fate::Again | Fate::Suspect | Fate::Refused(_) => {}
+            }
+        }
+        self.note_taken(course, taken);
+        let probing = course.trust.probes();
+        for (key, fate) in flown.keys.iter().zip(&verdict.fates) {
+            if let Fate::Refused(words) = fate
+                && course.tracks.refuse(*key, words)
+            {
+                course.trust.refused(key.content);
+            }
+        }
+        let half = u32::try_from(suspects.len().div_ceil(2)).unwrap_or(u32::MAX);
+        for key in suspects {
+            course.tracks.back(key, |history| history.cap = half);
+        }
+        self.again(course, &again, &verdict);
+        if probing && verdict.refused && course.trust.probes() {
+            let words = format!(
+                "one message after the other is refused, so the fault may be a setting of the sink: {}",
+                verdict.cause
+            );
+            self.pardon(course);
+            course.ending = Some(Ending::Failed(Verdict::blocked(words)));
+            return;
+        }
+        match &mut course.ending {
+            // the first failure says why; one that a person must mend says more
+            Some(Ending::Failed(first)) if first.blocked || !verdict.blocked => {}
+            ending => *ending = Some(Ending::Failed(verdict)),
+        }
+    }
+
+    /// Messages that the sink tried to take. A batch that comes back again and again while others are taken holds the fault itself: it is
+    /// halved, and the single message left over goes to quarantine.
+    fn again(&self, course: &mut Course, keys: &[Key], verdict: &Verdict) {
+        let now = millis(&self.world);
+        let histories: Vec<History> = keys.iter().filter_map(|key| course.tracks.history(*key)).collect();
+        let Some(least) = histories.iter().min_by_key(|history| history.retries).copied() else { return };
+        let retries = least.retries + 1;
+        let (since, taken) = if least.retries == 0 { (now, course.taken) } else { (least.since, least.taken) };
+        let stubborn = retries >= STUBBORN.0 && now - since >= STUBBORN.1 && course.taken > taken;
+        if let (true, [only]) = (stubborn, keys) {
+            let words = format!("it came back {retries} times over {} min: {}", (now - since) / 60_000, verdict.cause);
+            course.tracks.refuse(*only, &words.into());
+            return;
+        }
+        let retry_at = now + retry::SINK.after(retries, &*self.world.random).as_millis() as Millis;
+        let mut next = History { retries, since, taken, retry_at, ..least };
+        if stubborn {
+            next.cap = u32::try_from(keys.len().div_ceil(2)).unwrap_or(u32::MAX);
+            // a half needs one more failure beside a success; the last one alone the whole proof
+            next.retries = if next.cap == 1 { 0 } else { STUBBORN.0 - 1 };
+            next.taken = course.taken;
+        }
+        for key in keys {
+            course.tracks.back(*key, |history| {
+                *history = History { unproven: history.unproven, cap: smaller(history.cap, next.cap), ..next };
+            });
+        }
+    }
+
+    /// The connection is gone: nothing that is out will be answered, and what had not settled is in doubt.
+    fn lost(&self, course: &mut Course, lost: Lost) {
+        let (out, unsettled) = course.flight.clear();
+        let nothing = out.is_empty() && unsettled.is_empty();
+        let mut unproven = 0;
+        for key in unsettled.iter().flat_map(|flown| &flown.keys) {
+            let before = course.tracks.history(*key).map_or(0, |history| history.unproven);
+            if lost.orderly && before + 1 >= UNPROVEN {
+                unproven += usize::from(course.tracks.taken(*key));
+            } else {
+                course.tracks.back(*key, |history| history.unproven += u8::from(lost.orderly));
+            }
+        }
+        self.note_taken(course, unproven);
+        self.activity.sink(&self.name, |known| known.settled_unproven += unproven as u64);
+        let cause = format!("the connection was lost: {}", lost.cause);
+        for flown in &out {
+            self.again(course, &flown.keys, &Verdict::unanswered(cause.clone(), flown.keys.len()));
+        }
+        if nothing && course.ending.is_none() {
+            info!(sink = self.name, "the connection is gone while nothing was out: {}", lost.cause);
+            self.discard(course);
+        } else {
+            // the future that told it is used up
+            course.open =
+                course.open.take().map(|open| super::course::Open { lost: Box::pin(std::future::pending()), ..open });
+            course.ending.get_or_insert(Ending::Failed(Verdict::unanswered(cause, 0)));
+        }
+    }
+
+    /// What settles was proved by a clean close, or goes out again.
+    pub(super) fn unsettle(&self, course: &mut Course, clean: bool) {
+        for flown in course.flight.settle_all() {
+            if clean {
+                self.taken(course, &flown);
+            } else {
+                flown.keys.iter().for_each(|key| course.tracks.back(*key, |_| {}));
+            }
+        }
+    }
+
+    /// How long nothing is tried after a failure.
+    pub(super) fn pause_after(&self, course: &mut Course, verdict: &Verdict) -> Option<BoxFuture<'static, ()>> {
+        self.activity.sink(&self.name, |known| *known.attempts.entry(verdict.outcome).or_default() += 1);
+        if verdict.refused {
+            // it looked at the messages, so it is there; the others need not wait
+            warn!(sink = self.name, "refused: {}", verdict.cause);
+            return None;
+        }
+        if verdict.blocked {
+            self.env.forget();
+        }
+        course.failures += 1;
+        let policy = if verdict.blocked { retry::BLOCKED } else { retry::SINK };
+        let delay = verdict.after.unwrap_or_else(|| policy.after(course.failures, &*self.world.random));
+        self.say_failed(verdict, delay, course.failures);
+        Some(self.sleep(delay))
+    }
+
+    fn say_failed(&self, verdict: &Verdict, delay: Duration, failures: u32) {
+        let mut changed = false;
+        self.activity.sink(&self.name, |known| {
+            changed = known.error.as_deref() != Some(verdict.cause.as_str());
+            known.failures = failures;
+            known.error = Some(verdict.cause.clone());
+        });
+        // the same words over and over are folded; `status` and /metrics have the state
+        let seconds = delay.as_secs();
+        if changed && verdict.blocked {
+            error!(sink = self.name, "blocked, a person must act: {}; tried again in {seconds} s", verdict.cause);
+        } else if changed {
+            warn!(sink = self.name, "not taken: {}; tried again in {seconds} s", verdict.cause);
+        }
+    }
+
+    /// Writes into the ledger why this sink fails, or that it does not, when that has changed: `status` is another process.
+    async fn tell(&self, course: &mut Course) -> Result<(), LedgerError> {
+        let words = self.activity.sinks().get(&self.name).and_then(|known| known.error.clone());
+        // nothing is known before the first attempt
+        if course.told.as_ref() == Some(&words) || (words.is_none() && course.taken == 0) {
+            return Ok(());
+        }
+        match self.ledger.trouble("sink", self.name.clone(), words.clone(), millis(&self.world)).await {
+            Ok(()) => course.told = Some(words),
+            // it is said elsewhere that the ledger can't be written
+            Err(error) if error.passes() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+fn with(flown: &Flown, verdict: &Verdict, wanted: impl Fn(&Fate) -> bool) -> Vec<Key> {
+    flown.keys.iter().zip(&verdict.fates).filter(|(_, fate)| wanted(fate)).map(|(key, _)| *key).collect()
+}
+
+/// The smaller of two caps, of which 0 means none.
+fn smaller(one: u32, other: u32) -> u32 {
+    match (one, other) {
+        (0, cap) | (cap, 0) => cap,
+        (one, other) => one.min(other),
+    }
+}

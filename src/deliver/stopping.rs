@@ -1,0 +1,56 @@
+//! A clean stop: what is out may still be answered, the sink is closed, and what that settles is confirmed.
+
+use std::time::Duration;
+
+use super::{
+    Deliver,
+    course::{Course, Ending, Event},
+};
+use crate::ledger::LedgerError;
+
+/// Answers are waited for this long; the agent abandons every loop after 9 s.
+const ANSWERS: Duration = Duration::from_millis(7500);
+/// The same for a sink whose close takes part of the time.
+const ANSWERS_BEFORE_CLOSE: Duration = Duration::from_millis(2500);
+
+impl Deliver {
+    /// Ends this loop. What does not end in time is sent again after the next start.
+    pub(super) async fn stop(&self, course: &mut Course) -> Result<(), LedgerError> {
+        let settles = !self.limits.settle.is_zero();
+        let mut time = self.sleep(if settles { ANSWERS_BEFORE_CLOSE } else { ANSWERS });
+        course.made = None;
+        course.reading = None;
+        course.acquiring = None;
+        loop {
+            if course.confirming.is_none() {
+                course.confirming = self.confirm(course);
+            }
+            if course.flight.running() == 0 && course.confirming.is_none() {
+                break;
+            }
+            let event = tokio::select! {
+                biased;
+                event = course.next() => event,
+                () = &mut time => break,
+            };
+            match event {
+                Event::Landed(_) | Event::Lost(_) | Event::Confirmed(Ok(_)) => self.happened(course, event).await?,
+                // said already, and what is not confirmed is sent again
+                Event::Confirmed(Err(error)) if error.passes() => return Ok(()),
+                Event::Confirmed(Err(error)) => return Err(error),
+                _ => {}
+            }
+        }
+        let Some(open) = &course.open else { return Ok(()) };
+        let failed = matches!(course.ending, Some(Ending::Failed(_))) || course.flight.running() > 0;
+        if failed {
+            return Ok(());
+        }
+        let clean = self.close(std::sync::Arc::clone(&open.sink)).await;
+        self.unsettle(course, clean);
+        match self.confirm(course) {
+            Some(confirming) => confirming.await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}

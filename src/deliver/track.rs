@@ -1,0 +1,329 @@
+//! Which positions of which contents are out, came back, or are settled: what one sink's loop remembers ahead of the ledger.
+//!
+//! Pure, and all of it can be read from the ledger again: forgetting it costs repeats, never data. Confirmed is only the
+//! settled front of each content; what was taken behind a hole is remembered here, so that it is not sent twice.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::ledger::{Millis, Progress};
+
+/// What happened to a message before this attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct History {
+    /// The largest batch it may travel in: halved while it is a suspect. 0: no limit.
+    pub cap: u32,
+    /// How often it came back with `Retry`.
+    pub retries: u32,
+    /// When it came back first.
+    pub since: Millis,
+    /// How many batches this sink had taken then.
+    pub taken: u64,
+    /// Not before; a time long past or far ahead means nothing.
+    pub retry_at: Millis,
+    /// Connections that took it whole and were ended by the peer in an orderly way before it had settled.
+    pub unproven: u8,
+}
+
+/// How a record was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// The sink has taken it.
+    Delivered,
+    /// Its filter does not want it.
+    Filtered,
+    /// A copy that it gets, or got, with another content.
+    Skipped,
+    /// The sink will never take it.
+    Refused,
+    /// No form of it is small enough for the sink: for the quarantine whatever else the sink refuses.
+    TooLarge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In a batch on its way.
+    Out(History),
+    /// Came back.
+    Waiting(History),
+    Settled(Settled),
+}
+
+/// One message on its way. The serial tells a content's second time in memory from its first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    /// Key of the content.
+    pub content: i64,
+    /// Position in its body.
+    pub position: i64,
+    serial: u64,
+}
+
+impl Key {
+    /// Stands for a message that is not waited for: keys are found by their place in the batch.
+    pub const NOBODY: Key = Key { content: -1, position: 0, serial: 0 };
+}
+
+#[derive(Debug)]
+struct Track {
+    serial: u64,
+    generation: i64,
+    /// Where the ledger stands.
+    front: i64,
+    /// From `front` on; what lies behind them was never handed out.
+    states: VecDeque<State>,
+    refusals: BTreeMap<i64, Arc<str>>,
+}
+
+/// A refused position that is to be confirmed now, with the sink's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Key of the content.
+    pub content: i64,
+    /// Position in its body.
+    pub position: i64,
+    /// The sink's words.
+    pub words: Arc<str>,
+}
+
+/// Everything of one sink.
+#[derive(Debug, Default)]
+pub(super) struct Tracks {
+    tracks: BTreeMap<i64, Track>,
+    serial: u64,
+    positions: usize,
+}
+
+/// Whether a position is to be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// It is out, settled, or has to wait.
+    No,
+    /// Yes, in a batch of at most so many messages (0: any).
+    Yes(u32),
+}
+
+/// A wait longer than any policy's comes from a clock that was set back.
+const LONGEST: Millis = 20 * 60_000;
+
+fn due(history: &History, now: Millis, eager: bool) -> bool {
+    eager || history.retry_at <= now || history.retry_at > now + LONGEST
+}
+
+impl Track {
+    fn next(&self) -> i64 {
+        self.front + self.states.len() as i64
+    }
+
+    fn first_wanted(&self, now: Millis, eager: bool) -> i64 {
+        let wanted = self.states.iter().position(|state| matches!(state, State::Waiting(h) if due(h, now, eager)));
+        wanted.map_or(self.next(), |offset| self.front + offset as i64)
+    }
+
+    fn at(&mut self, position: i64) -> Option<&mut State> {
+        usize::try_from(position - self.front).ok().and_then(|offset| self.states.get_mut(offset))
+    }
+}
+
+impl Tracks {
+    /// Positions that are remembered: the bound of this memory.
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// Where reading goes on in each content that is remembered.
+    pub fn begun(&self, now: Millis, eager: bool) -> Vec<(i64, i64)> {
+        self.tracks.iter().map(|(content, track)| (*content, track.first_wanted(now, eager))).collect()
+    }
+
+    /// Takes note of a content that was read at `progress`. False: the ledger has moved on since, read it again.
+    pub fn admit(&mut self, content: i64, generation: i64, progress: i64, from: i64) -> bool {
+        match self.tracks.get(&content) {
+            Some(track) => track.generation == generation && track.front >= progress,
+            None if from == progress => {
+                self.serial += 1;
+                let track = Track {
+                    serial: self.serial,
+                    generation,
+                    front: progress,
+                    states: VecDeque::new(),
+                    refusals: BTreeMap::new(),
+                };
+                self.tracks.insert(content, track);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether to send this position now.
+    pub fn want(&self, content: i64, position: i64, now: Millis, eager: bool) -> Want {
+        let Some(track) = self.tracks.get(&content) else { return Want::No };
+        let Ok(offset) = usize::try_from(position - track.front) else { return Want::No };
+        match track.states.get(offset) {
+            None => Want::Yes(0),
+            Some(State::Waiting(history)) if due(history, now, eager) => Want::Yes(history.cap),
+            Some(_) => Want::No,
+        }
+    }
+
+    /// The position goes out, or is settled without that (`settled`). `None`: out of order, it is not sent.
+    pub fn start(&mut self, content: i64, position: i64, settled: Option<Settled>) -> Option<Key> {
+        let track = self.tracks.get_mut(&content)?;
+        let key = Key { content, position, serial: track.serial };
+        let new = |history| settled.map_or(State::Out(history), State::Settled);
+        if position == track.next() {
+            track.states.push_back(new(History::default()));
+            self.positions += 1;
+            return Some(key);
+        }
+        match track.at(position)? {
+            state @ State::Waiting(_) => {
+                let State::Waiting(history) = *state else { return None };
+                *state = new(history);
+                Some(key)
+            }
+            _ => None,
+        }
+    }
+
+    fn state(&mut self, key: Key) -> Option<&mut State> {
+        self.tracks.get_mut(&key.content).filter(|track| track.serial == key.serial)?.at(key.position)
+    }
+
+    /// What happened to a message that is out.
+    pub fn history(&mut self, key: Key) -> Option<History> {
+        match self.state(key)? {
+            State::Out(history) => Some(*history),
+            _ => None,
+        }
+    }
+
+    /// The sink has taken it. False: it was not waited for any more.
+    pub fn taken(&mut self, key: Key) -> bool {
+        match self.state(key) {
+            Some(state @ State::Out(_)) => {
+                *state = State::Settled(Settled::Delivered);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// It was not taken, or nobody knows: it goes out again.
+    pub fn back(&mut self, key: Key, change: impl FnOnce(&mut History)) {
+        if let Some(state @ State::Out(_)) = self.state(key)
+            && let State::Out(mut history) = *state
+        {
+            change(&mut history);
+            *state = State::Waiting(history);
+        }
+    }
+
+    /// It will never be taken. False: it was not waited for any more.
+    pub fn refuse(&mut self, key: Key, words: &Arc<str>) -> bool {
+        let Some(state @ State::Out(_)) = self.state(key) else { return false };
+        *state = State::Settled(Settled::Refused);
+        if let Some(track) = self.tracks.get_mut(&key.content) {
+            track.refusals.insert(key.position, Arc::clone(words));
+        }
+        true
+    }
+
+    /// No form of it fits; said by the agent itself.
+    pub fn too_large(&mut self, content: i64, position: i64, words: Arc<str>) {
+        if self.start(content, position, Some(Settled::TooLarge)).is_some()
+            && let Some(track) = self.tracks.get_mut(&content)
+        {
+            track.refusals.insert(position, words);
+        }
+    }
+
+    /// What the sink refused goes out again at `retry_at`: the refusals said more of the sink than of the messages.
+    pub fn pardon(&mut self, retry_at: Millis) {
+        for track in self.tracks.values_mut() {
+            for (offset, state) in track.states.iter_mut().enumerate() {
+                if *state == State::Settled(Settled::Refused) {
+                    *state = State::Waiting(History { cap: 1, retry_at, ..History::default() });
+                    track.refusals.remove(&(track.front + offset as i64));
+                }
+            }
+        }
+    }
+
+    /// The settled front of every content, and what is refused in it (at most `refusals`). `hold`: fronts end before what the
+    /// sink refused.
+    pub fn ready(&self, hold: bool, refusals: usize) -> (Vec<Progress>, Vec<Refusal>) {
+        let (mut progress, mut refused) = (Vec::new(), Vec::new());
+        for (content, track) in &self.tracks {
+            let mut step = Progress {
+                content: *content,
+                generation: track.generation,
+                from: track.front,
+                to: track.front,
+                delivered: 0,
+                filtered: 0,
+                skipped: 0,
+                quarantined: 0,
+            };
+            for state in &track.states {
+                let State::Settled(settled) = state else { break };
+                match settled {
+                    Settled::Delivered => step.delivered += 1,
+                    Settled::Filtered => step.filtered += 1,
+                    Settled::Skipped => step.skipped += 1,
+                    Settled::Refused if hold => break,
+                    Settled::Refused | Settled::TooLarge => {
+                        if refused.len() == refusals {
+                            break;
+                        }
+                        step.quarantined += 1;
+                        let words = track.refusals.get(&step.to).cloned().unwrap_or_else(|| Arc::from("refused"));
+                        refused.push(Refusal { content: *content, position: step.to, words });
+                    }
+                }
+                step.to += 1;
+            }
+            if step.to > step.from {
+                progress.push(step);
+            }
+        }
+        (progress, refused)
+    }
+
+    /// The ledger has confirmed `step`.
+    pub fn confirmed(&mut self, step: &Progress) {
+        let Some(track) = self.tracks.get_mut(&step.content) else { return };
+        let settled = (step.to - track.front).clamp(0, track.states.len() as i64) as usize;
+        track.states.drain(..settled);
+        self.positions -= settled;
+        track.front = step.to.max(track.front);
+        track.refusals = track.refusals.split_off(&track.front);
+        if track.states.is_empty() {
+            self.tracks.remove(&step.content);
+        }
+    }
+
+    /// The ledger knows the content otherwise now (lost, or its body dropped): nothing of it is remembered.
+    pub fn forget(&mut self, content: i64) {
+        if let Some(track) = self.tracks.remove(&content) {
+            self.positions -= track.states.len();
+        }
+    }
+
+    /// Contents that were read and of which nothing is out or settled need no memory.
+    pub fn tidy(&mut self) {
+        self.tracks.retain(|_, track| !track.states.is_empty());
+    }
+
+    /// When the first that waits is due; `None`: nothing waits.
+    pub fn next_due(&self) -> Option<Millis> {
+        let waiting = |state: &State| match state {
+            State::Waiting(history) => Some(history.retry_at),
+            _ => None,
+        };
+        self.tracks.values().flat_map(|track| track.states.iter().filter_map(waiting)).min()
+    }
+}

@@ -1,0 +1,116 @@
+//! What to read next: three live batches, then one of those that have waited, stream after stream.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt, future::BoxFuture};
+
+use super::{Deliver, track::Tracks, trust::Trust};
+use crate::{
+    agent::millis,
+    fetch::LIVE,
+    ledger::{Ask, Ledger, LedgerError, Millis, Piece, Place},
+};
+
+/// Chunks read for one batch: a chunk is at most 256 KiB or one record, so this bounds what a batch holds in memory.
+const PIECES: usize = 16;
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    count: u64,
+    live: Place,
+    past: Place,
+}
+
+/// What was read for the next batch.
+pub(super) struct Read {
+    pub pieces: Vec<Piece>,
+    /// As asked for.
+    pub now: Millis,
+    pub eager: bool,
+    /// At most so many messages.
+    pub most: usize,
+    /// More is there than was read.
+    pub cut: bool,
+    turn: Turn,
+}
+
+impl Deliver {
+    /// Reads what the sink gets next. `failures`: since the sink last took something. Every second attempt after a failure offers something
+    /// else than what failed, so that one batch that never succeeds can be told from a sink that takes nothing.
+    pub(super) fn read(
+        &self,
+        turn: Turn,
+        tracks: &Tracks,
+        trust: &Trust,
+        failures: u32,
+    ) -> BoxFuture<'static, Result<Read, LedgerError>> {
+        let (ledger, sink, now) = (self.ledger.clone(), self.sink, millis(&self.world));
+        let patient = trust.probes() || failures.is_multiple_of(2);
+        let begun = [tracks.begun(now, !patient), tracks.begun(now, true)];
+        let probe = trust.probes().then(|| trust.contents());
+        async move {
+            let [first, all] = begun;
+            let read = Read { pieces: Vec::new(), now, eager: !patient, most: usize::MAX, cut: false, turn };
+            if let Some(refused) = probe {
+                return probing(&ledger, sink, refused, first, read).await;
+            }
+            let read = next(&ledger, sink, first, read).await?;
+            // nothing but what failed: then that
+            if read.pieces.is_empty() && !read.eager && failures > 0 {
+                return next(&ledger, sink, all, Read { eager: true, ..read }).await;
+            }
+            Ok(read)
+        }
+        .boxed()
+    }
+}
+
+impl Read {
+    /// The turn after this one.
+    pub fn turn(&self) -> Turn {
+        self.turn
+    }
+}
+
+/// After a row of refusals: one message of another content, the newest; when there is none, one that was not offered yet.
+async fn probing(
+    ledger: &Ledger,
+    sink: i64,
+    refused: Vec<i64>,
+    begun: Vec<(i64, i64)>,
+    read: Read,
+) -> Result<Read, LedgerError> {
+    let pieces = ledger.newest_piece(sink, refused, begun.clone()).await?;
+    if !pieces.is_empty() {
+        return Ok(Read { pieces, most: 1, ..read });
+    }
+    let read = next(ledger, sink, begun, read).await?;
+    Ok(Read { most: 1, ..read })
+}
+
+async fn next(ledger: &Ledger, sink: i64, begun: Vec<(i64, i64)>, mut read: Read) -> Result<Read, LedgerError> {
+    let border = read.now - LIVE;
+    let live_first = read.turn.count % 4 != 3;
+    read.turn.count += 1;
+    for live in [live_first, !live_first] {
+        let place = if live { read.turn.live } else { read.turn.past };
+        let ask = Ask { sink, live, border, place, limit: PIECES, begun: begun.clone() };
+        let pieces = ledger.pieces(ask).await?;
+        if let Some(first) = pieces.first() {
+            // the others may not have fitted: they are next
+            let place = Place { stream: first.stream };
+            *(if live { &mut read.turn.live } else { &mut read.turn.past }) = place;
+            read.cut = pieces.len() >= PIECES;
+            read.pieces = pieces;
+            break;
+        }
+    }
+    Ok(read)
+}
+
+/// How long until the first message that waits for its time is due; `None`: none waits.
+pub(super) fn until_due(tracks: &Tracks, now: Millis) -> Option<Duration> {
+    let due = tracks.next_due()?;
+    Some(Duration::from_millis((due - now).clamp(0, 600_000) as u64))
+}

@@ -1,0 +1,185 @@
+//! Rules for the sinks: what they know, what they leave to the agent, and what a crate of theirs looks like.
+
+use auditferry::sinks;
+use auditferry_contract::{
+    Format, Options,
+    toml_span::{self, ErrorKind},
+};
+
+use super::*;
+
+/// The crates of sinks; what stands beside them in `sinks/` is none.
+fn crates() -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join("sinks")).expect("sinks");
+    let folders = entries.map(|entry| entry.expect("readable").path()).filter(|path| path.is_dir());
+    let mut crates: Vec<_> =
+        folders.filter(|path| !["contract", "conformance", "tls"].iter().any(|other| path.ends_with(other))).collect();
+    crates.sort();
+    crates
+}
+
+#[test]
+fn sinks_know_the_contract_only() {
+    let mut found = Vec::new();
+    let mut seen = 0;
+    let manifests = files("sinks", "toml").into_iter().chain(files("examples", "toml"));
+    for path in manifests.filter(|p| p.ends_with("Cargo.toml")) {
+        let folder =
+            path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        seen += 1;
+        for (table, key) in manifest(&path) {
+            let house = key.starts_with("auditferry");
+            let allowed = match (table.as_str(), key.as_str()) {
+                (_, "auditferry-contract") => folder != "contract",
+                (_, "auditferry-tls") => !matches!(folder.as_str(), "contract" | "tls"),
+                ("dev-dependencies", "auditferry-conformance") => folder != "contract",
+                (_, "auditferry-conformance") => false,
+                // for its main; its sink is looked at below
+                (_, "auditferry") => folder == "custom_sink",
+                _ => !house || table == "package",
+            };
+            if !allowed && table.ends_with("dependencies") {
+                found.push(format!("{}: {table}.{key}", shown(&path)));
+            }
+        }
+    }
+    assert!(seen >= 9, "only {seen} manifests found");
+    let agent = |line: &str| has_word(line, "auditferry").then(|| "the agent".to_string());
+    found.extend(["lib.rs", "forty.rs"].iter().flat_map(|f| offenders(&[&format!("examples/custom_sink/src/{f}")], agent)));
+    none("agent → sinks → contract, and no sink knows another", found);
+}
+
+/// Where a sink waits or goes round all the same, and why: nowhere else (I7).
+const WAITS: [(&str, &str, &str); 0] = [
+];
+
+/// Loops, and calls of tokio and std that wait or start something. A `for` goes over what is there and ends with it.
+const OF_THE_AGENT: [&str; 9] =
+    ["loop", "while", "sleep", "sleep_until", "interval", "interval_at", "timeout", "timeout_at", "spawn"];
+
+/// The first of these words in the line, outside strings. A method (`request.timeout(…)`) is a library's own business.
+fn of_the_agent(line: &str) -> Vec<&'static str> {
+    let code: String = line.split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
+    let keyword = |word: &str| matches!(word, "loop" | "while") && has_word(&code, word);
+    let call = |word: &str| {
+        code.match_indices(&format!("{word}(")).any(|(at, _)| {
+            let before = code[..at].trim_end();
+            let part = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            // a thread's builder has `spawn` as a method
+            !part && !before.ends_with("fn") && (word == "spawn" || !before.ends_with('.'))
+        })
+    };
+    OF_THE_AGENT.into_iter().filter(|word| keyword(word) || call(word)).collect()
+}
+
+#[test]
+fn no_sink_has_a_loop_or_a_sleep_of_its_own() {
+    let (mut found, mut used) = (Vec::new(), Vec::new());
+    for path in crates().iter().flat_map(|folder| files(&shown(&folder.join("src")), "rs")).filter(|p| !tests_only(p)) {
+        let place = shown(&path).trim_start_matches("sinks/").to_string();
+        for (n, line) in code_with_excuses(&read(&path)) {
+            for word in of_the_agent(line) {
+                match WAITS.iter().position(|(file, allowed, _)| *file == place && *allowed == word) {
+                    Some(at) => used.push(at),
+                    None => found.push(format!("{place}:{n}: `{word}`: {}", line.trim())),
+                }
+            }
+        }
+    }
+    none("a sink tries once and says what happened; loops, waits and tasks are the agent's (I7)", found);
+    for (at, (file, word, why)) in WAITS.iter().enumerate() {
+        println!("{file}: `{word}`: {why}");
+        assert!(used.contains(&at), "{file} has no `{word}` any more: take it off the list");
+    }
+}
+
+#[test]
+fn the_rule_sees_loops_and_waits() {
+    for (line, words) in [
+        ("loop {", &["loop"][..]),
+        ("while let Some(x) = next {", &["while"]),
+        ("tokio::time::sleep(pause).await;", &["sleep"]),
+        ("timeout(WAIT, read).await", &["timeout"]),
+        ("std::thread::Builder::new().spawn(run)", &["spawn"]),
+        ("let pause = sleep_until(end); loop {}", &["loop", "sleep_until"]),
+        ("request.timeout(within).send()", &[]),
+        ("spawn_blocking(move || write())", &[]),
+        ("duration(&mut options, \"timeout\", range)", &[]),
+        ("\"a loop, a while\"", &[]),
+        ("async fn sleep(&self) {", &[]),
+    ] {
+        assert_eq!(of_the_agent(line), words, "{line}");
+    }
+}
+
+#[test]
+fn every_sink_crate_has_the_same_shape() {
+    let crates = crates();
+    assert!(crates.len() >= 5, "{crates:?}");
+    let mut missing = Vec::new();
+    for folder in &crates {
+        let shape = ["Cargo.toml", "README.md", "sample.toml", "src/lib.rs", "tests/conformance.rs"];
+        missing.extend(shape.iter().map(|file| folder.join(file)).filter(|path| !path.is_file()).map(|p| shown(&p)));
+    }
+    none("a sink crate lacks", missing);
+    let mut found = Vec::new();
+    let kinds = sinks::registry();
+    for folder in &crates {
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let (sample, readme) = (read(&folder.join("sample.toml")), read(&folder.join("README.md")));
+        let root = toml_span::parse(&sample).unwrap_or_else(|error| panic!("{name}: sample.toml: {error}"));
+        let table = root.pointer("/sink/0").and_then(|sink| sink.as_table());
+        let table = table.unwrap_or_else(|| panic!("{name}: sample.toml: no [[sink]]"));
+        let general = ["name", "kind", "codec", "raw_data", "start", "sources", "filter", "batch"];
+        let own = table.keys().map(|key| key.name.to_string()).filter(|key| !general.contains(&key.as_str()));
+        found.extend(own.filter(|key| !readme.contains(&format!("`{key}`"))).map(|key| format!("{name}: {key}")));
+        let kind = kinds.iter().find(|kind| kind.name == name);
+        let kind = kind.unwrap_or_else(|| panic!("sinks/{name} is no kind of the registry"));
+        assert_eq!(kind.sample, sample, "{name}: KIND.sample is not sample.toml");
+        let table = format!("]({name}/README.md)");
+        let list = read(&super::root().join("sinks/README.md"));
+        found.extend((!list.contains(&table)).then(|| format!("sinks/README.md: {name}")));
+    }
+    none("an option of a sample, or a sink, that no README names", found);
+}
+
+#[test]
+fn the_sink_in_forty_lines_is_the_one_that_passes_the_suite() {
+    let code = read(&root().join("examples/custom_sink/src/forty.rs"));
+    let readme = read(&root().join("sinks/README.md"));
+    let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default();
+    assert!(shown == code, "sinks/README.md and examples/custom_sink/src/forty.rs differ");
+    let lines = code.lines().filter(|line| line.contains(|c: char| c.is_alphabetic())).count();
+    assert!(lines <= 40, "{lines} lines that are more than brackets");
+}
+
+/// Keys that a sink kind takes beside those of every sink.
+fn own_keys(kind: &auditferry_contract::SinkKind) -> Vec<String> {
+    let mut value = toml_span::parse("zzzzzzzz = 1").expect("TOML");
+    let table = Options::new(&mut value).expect("a table");
+    let format = Format { codec: "ocsf", schema: "ocsf/1.8.0".into(), media_type: "application/json" };
+    let errors = (kind.check)(table, &format).err().map(|e| e.errors).unwrap_or_default();
+    let mut keys = errors.into_iter().find_map(|e| match e.kind {
+        ErrorKind::UnexpectedKeys { expected, .. } => Some(expected),
+        _ => None,
+    });
+    keys.iter_mut().for_each(|keys| keys.dedup());
+    keys.unwrap_or_else(|| panic!("{}: an unknown key is taken", kind.name))
+}
+
+#[test]
+fn every_option_of_a_sink_stands_in_its_readme() {
+    let kinds = sinks::registry();
+    let mut found = Vec::new();
+    for kind in &kinds {
+        let readme = root().join("sinks").join(kind.name).join("README.md");
+        let text = read(&readme);
+        found.extend(
+            own_keys(kind)
+                .iter()
+                .filter(|key| !text.contains(&format!("`{key}`")))
+                .map(|key| format!("{}: {key}", shown(&readme))),
+        );
+    }
+    none("an option that nobody reads about is not there", found);
+}
