@@ -6,6 +6,7 @@ mod gaps;
 mod late;
 mod records;
 mod repeatable;
+mod requests;
 mod service;
 mod sinks;
 

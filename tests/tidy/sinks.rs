@@ -45,13 +45,14 @@ fn sinks_know_the_contract_only() {
     }
     assert!(seen >= 9, "only {seen} manifests found");
     let agent = |line: &str| has_word(line, "auditferry").then(|| "the agent".to_string());
-    found.extend(["lib.rs", "forty.rs"].iter().flat_map(|f| offenders(&[&format!("examples/custom_sink/src/{f}")], agent)));
+    found.extend(
+        ["lib.rs", "forty.rs"].iter().flat_map(|f| offenders(&[&format!("examples/custom_sink/src/{f}")], agent)),
+    );
     none("agent → sinks → contract, and no sink knows another", found);
 }
 
 /// Where a sink waits or goes round all the same, and why: nowhere else (I7).
-const WAITS: [(&str, &str, &str); 0] = [
-];
+const WAITS: [(&str, &str, &str); 0] = [];
 
 /// Loops, and calls of tokio and std that wait or start something. A `for` goes over what is there and ends with it.
 const OF_THE_AGENT: [&str; 9] =
