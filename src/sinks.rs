@@ -9,5 +9,11 @@ pub fn registry() -> Vec<SinkKind> {
         auditferry_sink_stdout::KIND,
         #[cfg(feature = "file")]
         auditferry_sink_file::KIND,
+        #[cfg(feature = "splunk_hec")]
+        auditferry_sink_splunk_hec::KIND,
+        #[cfg(feature = "syslog")]
+        auditferry_sink_syslog::KIND,
+        #[cfg(any(feature = "kafka", feature = "kafka-system-openssl"))]
+        auditferry_sink_kafka::KIND,
     ]
 }
