@@ -166,7 +166,7 @@ fn sinks(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     scrape
         .gauge(&CONTENTS_OWED, books.iter().map(|sink| (vec![sink.name.as_str()], sink.contents as f64)).collect())?;
     scrape.gauge(&AHEAD, books.iter().map(|sink| (vec![sink.name.as_str()], sink.ahead as f64)).collect())?;
-    let gone = books.iter().filter(|sink| !sink.configured && sink.contents > 0);
+    let gone = books.iter().filter(|sink| !sink.configured && (sink.contents > 0 || sink.quarantine_bytes > 0));
     scrape.gauge(&UNCONFIGURED, gone.map(|sink| (vec![sink.name.as_str()], 1.0)).collect())?;
     let live = &snapshot.live.sinks;
     let mut attempts = Vec::new();

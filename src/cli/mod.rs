@@ -206,6 +206,17 @@ mod tests {
         command(&[]).debug_assert();
     }
 
+    /// Each subcommand under a title of its own, those of a subcommand below it.
+    fn describe(command: &mut clap::Command, level: &str, above: &str, page: &mut String) {
+        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+            let name = format!("{above}{}", sub.get_name());
+            let help = sub.render_long_help().to_string();
+            let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+            *page += &format!("\n{level} {name}\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+            describe(sub, &format!("{level}#"), &format!("{name} "), page);
+        }
+    }
+
     /// `UPDATE_DOCS=1 cargo test --lib the_page_of_commands` writes the page anew.
     #[test]
     fn the_page_of_commands_is_what_help_says() {
@@ -215,11 +226,7 @@ mod tests {
         );
         let mut all = command(&kinds).term_width(100);
         all.build();
-        for sub in all.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
-            let help = sub.render_long_help().to_string();
-            let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-            page += &format!("\n## {}\n\n```text\n{}\n```\n", sub.get_name(), help.join("\n").trim_end());
-        }
+        describe(&mut all, "##", "", &mut page);
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md");
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, &page).unwrap();

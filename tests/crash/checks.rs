@@ -12,6 +12,7 @@ use auditferry_contract::EventId;
 use jiff::Timestamp;
 
 use crate::{
+    kept::kept,
     sinks::{BATCH, IN_FLIGHT, ids_of},
     stage::{SinkPlan, Stage},
 };
@@ -124,11 +125,12 @@ pub fn quarantined(stage: &Stage, plan: &SinkPlan) -> Result<Vec<EventId>, Strin
     column(stage, &query, blob)
 }
 
-/// I2: every record that the ledger calls settled was taken by the sink, or is a copy of one that is owed with another content.
+/// I2: every record that the ledger calls settled was taken by the sink, is in its quarantine (or was, and a person decided), or is a copy of one
+/// that is owed with another content.
 fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
     let mut taken: BTreeSet<EventId> = received(stage, plan).into_iter().collect();
-    taken.extend(quarantined(stage, plan)?);
-    let named = format!("(SELECT id FROM sink WHERE name = '{}')", plan.name);
+    taken.extend(kept(stage, plan.name)?);
+    let named = format!("(SELECT id FROM sink WHERE name = '{}' AND retired_at IS NULL)", plan.name);
     // finished contents: their own ids
     let finished = format!(
         "SELECT s.id FROM seen s JOIN content c ON c.id = s.content JOIN account a ON a.stream = c.stream AND a.sink = {named}
@@ -184,11 +186,11 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
     for plan in plans {
         let arrived = received(stage, plan);
         let taken: BTreeSet<EventId> = arrived.iter().copied().collect();
-        let kept: BTreeSet<EventId> = quarantined(stage, plan)?.into_iter().collect();
+        let kept = kept(stage, plan.name)?;
         let since: Millis = sql(
             stage,
             &format!(
-                "SELECT min(a.since) FROM account a JOIN stream s ON s.id = a.stream JOIN sink k ON k.id = a.sink WHERE k.name = '{}' AND s.origin = 'listed'",
+                "SELECT min(a.since) FROM account a JOIN stream s ON s.id = a.stream JOIN sink k ON k.id = a.sink WHERE k.name = '{}' AND k.retired_at IS NULL AND s.origin = 'listed'",
                 plan.name
             ),
             |row| row.get(0),

@@ -4,6 +4,7 @@
 
 mod checks;
 mod keeper;
+mod kept;
 mod scenario;
 mod sinks;
 mod stage;

@@ -1,7 +1,7 @@
 //! What outlives the agent (ledger, service, destinations, time), and one life of an agent on it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -65,6 +65,8 @@ pub struct Stage {
     /// How often `done` is asked.
     pub look: Duration,
     pub body_budget: u64,
+    /// Records that a story drops from a sink's quarantine.
+    pub dropped: BTreeMap<&'static str, BTreeSet<EventId>>,
     /// Between two looks for requests: each is a gate.
     pub requests_every: Duration,
     pub activity: Activity,
@@ -112,6 +114,7 @@ impl Stage {
             poll: Duration::from_secs(300),
             look: Duration::from_secs(60),
             body_budget: 1 << 30,
+            dropped: BTreeMap::new(),
             requests_every: Duration::from_secs(3600),
             activity: Activity::default(),
             told: Origins::default(),

@@ -7,6 +7,7 @@ mod late;
 mod records;
 mod refusals;
 mod repeatable;
+mod requests;
 mod service;
 mod sinks;
 

@@ -10,6 +10,7 @@ mod kill;
 mod ledger;
 mod logs;
 mod metrics;
+mod quarantine;
 mod refusals;
 mod starved;
 mod stop;
