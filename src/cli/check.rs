@@ -98,6 +98,11 @@ pub fn examine(config: &Config, secrets: &Secrets) -> Outcome {
         for reference in sink.checked.references() {
             look(format!("sink `{}`", sink.name), &reference);
         }
+        for file in sink.checked.files() {
+            if let Err(words) = pem(&file) {
+                unresolved.push(format!("sink `{}`: {words}", sink.name));
+            }
+        }
         tables.push(sink_table(sink));
     }
     for source in &config.sources {
@@ -142,6 +147,15 @@ fn certificates(path: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("file {} holds no certificate: it must be PEM", path.display()))
+}
+
+/// A certificate or a key: what it holds is looked at when the sink is opened.
+fn pem(path: &Path) -> Result<(), String> {
+    let bytes = fs::read(path).map_err(|error| format!("file {} can't be read: {error}", path.display()))?;
+    match bytes.windows(11).any(|w| w == b"-----BEGIN ") {
+        true => Ok(()),
+        false => Err(format!("file {} holds neither a certificate nor a key: it must be PEM", path.display())),
+    }
 }
 
 fn source_table(source: &SourceConfig) -> Table {

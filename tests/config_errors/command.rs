@@ -150,3 +150,19 @@ fn the_configurations_of_the_examples_and_of_the_readme_are_good() {
     let report = auditferry::config::parse(vec![file], &registry).err().map(|report| report.render(false));
     assert_eq!(report, None);
 }
+
+#[test]
+fn a_sinks_certificates_are_looked_at_and_may_have_many_lines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sink = "[[sink]]\nname = \"soc\"\nkind = \"syslog\"\naddress = \"tls://127.0.0.1:6514\"\nca = \"ca.pem\"\n";
+    fs::write(folder.path().join("a.toml"), format!("{GOOD}\n{sink}")).expect("written");
+    let (code, _, err) = check(folder.path(), &["--config", "a.toml"], Some("hunter2"));
+    assert!(code == 2 && err.contains("sink `soc`: file ca.pem can't be read"), "{code} {err}");
+    fs::write(folder.path().join("ca.pem"), "not one").expect("written");
+    let (code, _, err) = check(folder.path(), &["--config", "a.toml"], Some("hunter2"));
+    assert!(code == 2 && err.contains("file ca.pem holds neither a certificate nor a key"), "{code} {err}");
+    fs::write(folder.path().join("ca.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .expect("written");
+    let (code, _, err) = check(folder.path(), &["--config", "a.toml"], Some("hunter2"));
+    assert_eq!((code, err.as_str()), (0, ""));
+}

@@ -1,6 +1,11 @@
 //! The traits and what they say to each other.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -277,7 +282,12 @@ pub trait CheckedSink: Send + Sync {
         Vec::new()
     }
 
-    /// What the options refer to, for `check` to look at.
+    /// Files that it reads when it is opened (certificates, keys), for `check` to look at.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Secrets that the options refer to, for `check` to look at.
     fn references(&self) -> Vec<SecretRef> {
         Vec::new()
     }

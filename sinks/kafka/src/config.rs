@@ -1,6 +1,6 @@
 //! The options.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use auditferry_contract::{
@@ -190,9 +190,12 @@ impl CheckedSink for Checked {
         list
     }
 
+    fn files(&self) -> Vec<PathBuf> {
+        self.settings.tls.files()
+    }
+
     fn references(&self) -> Vec<SecretRef> {
-        let password = self.settings.sasl.iter().map(|sasl| sasl.password.clone());
-        self.settings.tls.references().into_iter().chain(password).collect()
+        self.settings.sasl.iter().map(|sasl| sasl.password.clone()).collect()
     }
 
     async fn open(&self, env: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {
@@ -303,7 +306,8 @@ mod tests {
                 "timeout=30s",
             ]
         );
-        assert_eq!(checked.references(), [SecretRef::File("/ca".into()), SecretRef::File("/run/p".into())]);
+        assert_eq!(checked.references(), [SecretRef::File("/run/p".into())]);
+        assert_eq!(checked.files(), [PathBuf::from("/ca")]);
         assert_eq!(checked.promise(), Some(Confirmation::Stored));
         let limits = checked.limits();
         assert_eq!((limits.message_bytes, limits.batch_bytes), (998_976, 4_000_000));

@@ -1,6 +1,6 @@
 //! The options.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use auditferry_contract::{
@@ -154,8 +154,12 @@ impl CheckedSink for Checked {
         settings
     }
 
+    fn files(&self) -> Vec<PathBuf> {
+        self.tls.files()
+    }
+
     fn references(&self) -> Vec<SecretRef> {
-        std::iter::once(self.token.clone()).chain(self.tls.references()).collect()
+        vec![self.token.clone()]
     }
 
     async fn open(&self, env: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {

@@ -1,10 +1,10 @@
 //! The options: where to, what the header says, how large a message may be.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use auditferry_contract::{
-    CheckedSink, ConfigErrors, Confirmation, Env, Format, Limits, Options, SecretRef, Sink, SinkError,
+    CheckedSink, ConfigErrors, Confirmation, Env, Format, Limits, Options, Sink, SinkError,
     options::{ByteSize, mistake, number, required_text, size, text},
 };
 use auditferry_tls::Tls;
@@ -124,8 +124,8 @@ impl CheckedSink for Checked {
         settings
     }
 
-    fn references(&self) -> Vec<SecretRef> {
-        self.tls.references()
+    fn files(&self) -> Vec<PathBuf> {
+        self.tls.files()
     }
 
     async fn open(&self, env: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {

@@ -22,7 +22,7 @@ use std::{
 };
 
 use auditferry_contract::{
-    Cause, Env, Options, SecretRef,
+    Cause, Env, Options,
     options::{mistake, path, text},
 };
 use rustls::{
@@ -81,9 +81,9 @@ impl Tls {
         *self != Tls::default()
     }
 
-    /// The files, for `CheckedSink::references`.
-    pub fn references(&self) -> Vec<SecretRef> {
-        [&self.ca, &self.certificate, &self.key].into_iter().flatten().map(|p| SecretRef::File(p.clone())).collect()
+    /// The files, for `CheckedSink::files`.
+    pub fn files(&self) -> Vec<PathBuf> {
+        [&self.ca, &self.certificate, &self.key].into_iter().flatten().cloned().collect()
     }
 
     /// The effective options, for `CheckedSink::settings`: paths only, never what is in them.
