@@ -115,7 +115,7 @@ pub(super) fn make(
     let most = limits.batch_messages.min(choice.most).max(1);
     let mut maker = Maker { codec, filter, limits, most, buffer: Vec::new(), heads: Vec::new(), unreadable: 0 };
     let mut steps = Vec::new();
-    let mut full = false;
+    let (mut full, mut of_group) = (false, 0);
     'pieces: for piece in pieces {
         let damaged = |damage: chunk::Damaged| LedgerError::Broken(format!("content {}: {damage}", piece.content));
         let opened = chunk::open(&piece.body).map_err(damaged)?;
@@ -123,15 +123,16 @@ pub(super) fn make(
         for (offset, frame) in chunk::frames(&opened).enumerate().skip((piece.from - piece.first).max(0) as usize) {
             let frame = frame.map_err(damaged)?;
             let position = piece.first + offset as i64;
-            let cap = match choice.tracks.want(piece.content, position, choice.now, choice.eager) {
+            let (cap, group) = match choice.tracks.want(piece.content, position, choice.now, choice.eager) {
                 Want::No => continue,
-                Want::Yes(cap) => cap as usize,
+                Want::Yes { cap, group } => (cap as usize, group),
             };
             let outcome = if piece.skip.contains(&position) {
                 Outcome::Settled(Settled::Skipped)
-            } else if maker.is_full() || (cap > 0 && maker.heads.len() >= cap) {
+            } else if maker.is_full() || (!maker.heads.is_empty() && group != of_group) {
                 Outcome::Full
             } else {
+                of_group = group;
                 if cap > 0 {
                     maker.most = maker.most.min(cap);
                 }

@@ -58,6 +58,8 @@ pub(super) struct Course {
     pub failures: u32,
     /// Batches taken since the start.
     pub taken: u64,
+    /// Batches that came back since the start, to tell them apart.
+    pub groups: u64,
     pub open: Option<Open>,
     pub opening: Option<BoxFuture<'static, Result<Arc<dyn Sink>, SinkError>>>,
     pub flight: Flight,
@@ -94,6 +96,7 @@ impl Course {
             trust: Trust::default(),
             failures: 0,
             taken: 0,
+            groups: 0,
             open: None,
             opening: None,
             flight: Flight::default(),

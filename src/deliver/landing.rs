@@ -160,8 +160,9 @@ impl Deliver {
             }
         }
         let half = u32::try_from(suspects.len().div_ceil(2)).unwrap_or(u32::MAX);
+        course.groups += 1;
         for key in suspects {
-            course.tracks.back(key, |history| history.cap = half);
+            course.tracks.back(key, |history| *history = History { cap: half, group: course.groups, ..*history });
         }
         self.again(course, &again, &verdict);
         if probing && verdict.refused && course.trust.probes() {
@@ -195,7 +196,8 @@ impl Deliver {
             return;
         }
         let retry_at = now + retry::SINK.after(retries, &*self.world.random).as_millis() as Millis;
-        let mut next = History { retries, since, taken, retry_at, ..least };
+        course.groups += 1;
+        let mut next = History { retries, since, taken, retry_at, group: course.groups, ..least };
         if stubborn {
             next.cap = u32::try_from(keys.len().div_ceil(2)).unwrap_or(u32::MAX);
             // a half needs one more failure beside a success; the last one alone the whole proof

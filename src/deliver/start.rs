@@ -43,8 +43,10 @@ impl Deliver {
             self.hand_over(course);
         }
         let room = course.flight.running() < self.limits.in_flight.max(1) && course.tracks.positions() < POSITIONS;
-        // one message alone decides about a row of refusals
-        let alone = !course.trust.probes() || course.flight.is_empty() && course.confirming.is_none();
+        // after a failure one batch shows whether the sink is in order again: else a connection that is lost every so often would have
+        // everything that had not settled go out again, and never settle. One message alone decides about a row of refusals
+        let careful = course.failures > 0 || course.trust.probes();
+        let alone = !careful || course.flight.is_empty() && course.confirming.is_none();
         let nothing_under_way = course.made.is_none() && course.reading.is_none() && course.linger.is_none();
         if room && alone && nothing_under_way && !course.idle {
             if course.permit.is_none() {

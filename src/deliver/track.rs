@@ -15,6 +15,8 @@ use crate::ledger::{Millis, Progress};
 pub(super) struct History {
     /// The largest batch it may travel in: halved while it is a suspect. 0: no limit.
     pub cap: u32,
+    /// Which batch came back: it goes out again by itself, or what is proved of it would be proved of others too. 0: none did.
+    pub group: u64,
     /// How often it came back with `Retry`.
     pub retries: u32,
     /// When it came back first.
@@ -101,8 +103,8 @@ pub(super) struct Tracks {
 pub(super) enum Want {
     /// It is out, settled, or has to wait.
     No,
-    /// Yes, in a batch of at most so many messages (0: any).
-    Yes(u32),
+    /// Yes, in a batch of at most so many messages (0: any) of the same group.
+    Yes { cap: u32, group: u64 },
 }
 
 /// A wait longer than any policy's comes from a clock that was set back.
@@ -163,8 +165,10 @@ impl Tracks {
         let Some(track) = self.tracks.get(&content) else { return Want::No };
         let Ok(offset) = usize::try_from(position - track.front) else { return Want::No };
         match track.states.get(offset) {
-            None => Want::Yes(0),
-            Some(State::Waiting(history)) if due(history, now, eager) => Want::Yes(history.cap),
+            None => Want::Yes { cap: 0, group: 0 },
+            Some(State::Waiting(history)) if due(history, now, eager) => {
+                Want::Yes { cap: history.cap, group: history.group }
+            }
             Some(_) => Want::No,
         }
     }

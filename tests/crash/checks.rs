@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::{
     kept::kept,
-    sinks::{BATCH, ids_of},
+    sinks::{BATCH, IN_FLIGHT, ids_of},
     stage::{SinkPlan, Stage},
 };
 
@@ -119,6 +119,12 @@ fn cursor_passes_nothing(stage: &Stage, published: &[Published]) -> Result<(), S
     Ok(())
 }
 
+/// What lies in a sink's quarantine.
+pub fn quarantined(stage: &Stage, plan: &SinkPlan) -> Result<Vec<EventId>, String> {
+    let query = format!("SELECT q.event FROM quarantine q JOIN sink k ON k.id = q.sink WHERE k.name = '{}'", plan.name);
+    column(stage, &query, blob)
+}
+
 /// I2: every record that the ledger calls settled was taken by the sink, is in its quarantine (or was, and a person decided), or is a copy of one
 /// that is owed with another content.
 fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
@@ -210,7 +216,7 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
         }
         let failures = stage.destinations[plan.name].failures.load(std::sync::atomic::Ordering::Relaxed);
         let repeats = (arrived.len() - taken.len()) as u64;
-        if repeats > (kills + failures) * BATCH as u64 {
+        if repeats > (kills + failures) * (BATCH * IN_FLIGHT) as u64 {
             return Err(format!("I4: {repeats} repeats at {} after {kills} kills and {failures} failures", plan.name));
         }
     }

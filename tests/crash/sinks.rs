@@ -9,7 +9,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use auditferry_contract::{Batch, Cause, CheckedSink, Confirmation, Env, EventId, Limits, Sink, SinkError};
+use auditferry_contract::{
+    Batch, Cause, CheckedSink, Confirmation, Env, EventId, Limits, Lost, Message, Refusal, Sink, SinkError,
+};
+use tokio::sync::Notify;
 
 /// What a fake destination keeps of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +29,41 @@ pub struct Destination {
     taken: Arc<Mutex<Vec<Taken>>>,
     calls: Arc<AtomicU64>,
     blocked: Arc<AtomicBool>,
+    poison: Arc<Mutex<Option<Poison>>>,
+    lossy: Arc<Mutex<Option<Lossy>>>,
     pub failures: Arc<AtomicU64>,
+}
+
+/// Messages that this destination does not take, and how it says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poison {
+    /// Those whose id begins with a multiple of this; 1: all.
+    pub every: u8,
+    pub says: Says,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// Which one it refuses; the ones behind it were not looked at.
+    Which,
+    /// That the batch is refused.
+    Refused,
+    /// `Retry`, as if it were not there.
+    Retry,
+}
+
+/// Every so many calls the connection ends after `Ok`, and what had not settled on it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lossy {
+    pub every: u64,
+    /// The peer ends it in an orderly way, and has what was sent.
+    pub orderly: bool,
+}
+
+impl Poison {
+    pub fn spoils(&self, id: &EventId) -> bool {
+        id.0[0].is_multiple_of(self.every)
+    }
 }
 
 impl Destination {
@@ -39,6 +76,21 @@ impl Destination {
         self.blocked.store(on, Ordering::Relaxed);
     }
 
+    /// Refuses some messages from now on, or none.
+    pub fn poison(&self, poison: Option<Poison>) {
+        *self.poison.lock().unwrap() = poison;
+    }
+
+    /// Loses connections from now on, or none.
+    pub fn lossy(&self, lossy: Option<Lossy>) {
+        *self.lossy.lock().unwrap() = lossy;
+    }
+
+    /// How often something was offered.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
     /// The messages of one operation, in the order in which they were taken.
     pub fn of_operation(&self, operation: &str) -> Vec<Taken> {
         self.taken.lock().unwrap().iter().filter(|message| *message.operation == *operation).cloned().collect()
@@ -49,9 +101,11 @@ impl Destination {
 pub struct Shaky {
     pub destination: Destination,
     pub faulty: bool,
+    pub settle: Duration,
 }
 
 pub const BATCH: usize = 7;
+pub const IN_FLIGHT: usize = 3;
 
 #[async_trait]
 impl CheckedSink for Shaky {
@@ -61,25 +115,26 @@ impl CheckedSink for Shaky {
             batch_bytes: 1 << 20,
             batch_messages: BATCH,
             batch_age: Duration::ZERO,
-            in_flight: 1,
-            in_hand: 1,
+            in_flight: IN_FLIGHT,
+            in_hand: 2,
             deadline: Duration::from_secs(20),
-            settle: Duration::ZERO,
+            settle: self.settle,
         }
     }
 
     async fn open(&self, _: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {
-        Ok(Arc::new(Open { destination: self.destination.clone(), faulty: self.faulty }))
+        Ok(Arc::new(Open { destination: self.destination.clone(), faulty: self.faulty, lost: Notify::new() }))
     }
 }
 
 struct Open {
     destination: Destination,
     faulty: bool,
+    lost: Notify,
 }
 
 impl Open {
-    fn take(&self, batch: &[auditferry_contract::Message]) {
+    fn take(&self, batch: &[Message]) {
         self.destination.taken.lock().unwrap().extend(batch.iter().map(|message| Taken {
             id: message.id,
             operation: Arc::clone(&message.operation),
@@ -94,11 +149,35 @@ impl Sink for Open {
         Confirmation::Stored
     }
 
+    async fn lost(&self) -> Lost {
+        self.lost.notified().await;
+        let lossy = *self.destination.lossy.lock().unwrap();
+        match lossy {
+            Some(Lossy { orderly: true, .. }) => Lost::orderly("the peer closed"),
+            _ => Lost::broken("reset by the peer"),
+        }
+    }
+
     async fn deliver(&self, batch: Batch) -> Result<(), SinkError> {
         let call = self.destination.calls.fetch_add(1, Ordering::Relaxed);
         if self.destination.blocked.load(Ordering::Relaxed) {
             self.destination.failures.fetch_add(1, Ordering::Relaxed);
             return Err(SinkError::Blocked { cause: Cause("the index is gone".into()) });
+        }
+        if let Some(error) = self.spoiled(&batch) {
+            self.destination.failures.fetch_add(1, Ordering::Relaxed);
+            return Err(error);
+        }
+        let lossy = *self.destination.lossy.lock().unwrap();
+        if let Some(lossy) = lossy
+            && call % lossy.every == lossy.every - 1
+        {
+            self.destination.failures.fetch_add(1, Ordering::Relaxed);
+            if lossy.orderly {
+                self.take(&batch);
+            }
+            self.lost.notify_one();
+            return Ok(());
         }
         let retry = |untaken, words: &str| SinkError::Retry { untaken, after: None, cause: Cause(words.into()) };
         if self.faulty && call % 3 == 2 {
@@ -128,6 +207,24 @@ impl Sink for Open {
         }
         self.take(&batch);
         Ok(())
+    }
+}
+
+impl Open {
+    /// What the destination says to a batch with poison in it. What lies before the first is taken.
+    fn spoiled(&self, batch: &[Message]) -> Option<SinkError> {
+        let poison = (*self.destination.poison.lock().unwrap())?;
+        let first = batch.iter().position(|message| poison.spoils(&message.id))?;
+        let cause = Cause("no such field".into());
+        Some(match poison.says {
+            Says::Which => {
+                self.take(&batch[..first]);
+                let refused = vec![Refusal { position: first, cause: cause.clone() }];
+                SinkError::Refused { refused, untaken: (first + 1..batch.len()).collect(), cause }
+            }
+            Says::Refused => SinkError::Refused { refused: vec![], untaken: vec![], cause },
+            Says::Retry => SinkError::retry("busy"),
+        })
     }
 }
 

@@ -35,11 +35,13 @@ pub struct SinkPlan {
     /// A file in this folder, or the fake.
     pub file: Option<std::path::PathBuf>,
     pub faulty: bool,
+    /// How long the fake's `Ok` may be disproved.
+    pub settle: Duration,
 }
 
 impl SinkPlan {
     pub fn fake(name: &'static str) -> SinkPlan {
-        SinkPlan { name, start: None, file: None, faulty: false }
+        SinkPlan { name, start: None, file: None, faulty: false, settle: Duration::ZERO }
     }
 
     pub fn shaky(name: &'static str) -> SinkPlan {
@@ -237,7 +239,7 @@ impl Stage {
     fn sink(&self, plan: &SinkPlan) -> SinkSetup {
         let destination = self.destinations[plan.name].clone();
         let checked: Box<dyn CheckedSink> = match &plan.file {
-            None => Box::new(Shaky { destination, faulty: plan.faulty }),
+            None => Box::new(Shaky { destination, faulty: plan.faulty, settle: plan.settle }),
             Some(path) => crate::sinks::file(path),
         };
         SinkSetup {

@@ -5,6 +5,7 @@ mod disk;
 mod gaps;
 mod late;
 mod records;
+mod refusals;
 mod repeatable;
 mod requests;
 mod service;

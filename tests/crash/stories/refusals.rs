@@ -1,0 +1,131 @@
+//! Messages that a sink will never take, and sinks whose `Ok` is disproved.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use auditferry::ledger::{Selection, Wanted};
+use auditferry_contract::EventId;
+use futures_util::FutureExt;
+
+use super::{DAY, HOUR, MINUTE, after, arrived_once, books, calm, live, live_until_settled, published};
+use crate::{
+    checks,
+    sinks::{Lossy, Poison, Says},
+    stage::{SinkPlan, Stage},
+};
+
+fn stage(minutes: u32) -> Stage {
+    let mut profile = calm(10 * MINUTE, 6 * HOUR);
+    profile.tenants[0].records_per_content = 20;
+    profile.tenants[0].end = Some(after(&profile, minutes * MINUTE));
+    let mut stage = Stage::new(profile);
+    stage.start = 6 * HOUR;
+    stage
+}
+
+fn quarantined(stage: &Stage, plan: &SinkPlan) -> BTreeSet<EventId> {
+    checks::quarantined(stage, plan).unwrap().into_iter().collect()
+}
+
+/// Every record was either taken once or refused, and refused was just the poison.
+fn only_poison_is_kept(stage: &Stage, plan: &SinkPlan, poison: Poison) {
+    let kept = quarantined(stage, plan);
+    assert!(kept.len() > 5 && kept.iter().all(|id| poison.spoils(id)), "{} are kept", kept.len());
+    let taken: BTreeSet<EventId> = stage.taken(plan.name).into_iter().collect();
+    let all: BTreeSet<EventId> = published(stage).iter().flat_map(|content| content.ids.clone()).collect();
+    assert!(all.iter().all(|id| kept.contains(id) != taken.contains(id)), "each is taken or kept");
+    arrived_once(stage, plan.name);
+    assert_eq!(books(stage).imbalances(), []);
+}
+
+#[test]
+fn what_a_sink_refuses_by_name_goes_to_quarantine_and_holds_up_nobody() {
+    let mut stage = stage(60);
+    let plan = SinkPlan::fake("siem");
+    let poison = Poison { every: 16, says: Says::Which };
+    stage.destination("siem").poison(Some(poison));
+    live_until_settled(&mut stage, std::slice::from_ref(&plan), 2 * HOUR, 5 * HOUR);
+    only_poison_is_kept(&stage, &plan, poison);
+    // once the cause is gone, what lies there is offered again
+    let kept = quarantined(&stage, &plan);
+    stage.destination("siem").poison(None);
+    let selection = Selection { sink: Some("siem".into()), ids: vec![], up_to: i64::MAX };
+    let ledger = stage.ledger();
+    let asked = ledger.ask("a person".into(), Wanted::QuarantineRetry(selection), stage.now());
+    asked.now_or_never().unwrap().unwrap();
+    live_until_settled(&mut stage, std::slice::from_ref(&plan), 2 * HOUR, 5 * HOUR);
+    assert_eq!(quarantined(&stage, &plan), BTreeSet::new());
+    let taken: BTreeSet<EventId> = stage.taken("siem").into_iter().collect();
+    assert!(kept.is_subset(&taken));
+    arrived_once(&stage, "siem");
+    assert_eq!(books(&stage).imbalances(), []);
+}
+
+#[test]
+fn when_a_sink_refuses_a_batch_without_saying_which_it_is_halved_until_the_culprit_is_found() {
+    let mut stage = stage(60);
+    let plan = SinkPlan::fake("siem");
+    let poison = Poison { every: 16, says: Says::Refused };
+    stage.destination("siem").poison(Some(poison));
+    live_until_settled(&mut stage, std::slice::from_ref(&plan), 2 * HOUR, 5 * HOUR);
+    only_poison_is_kept(&stage, &plan, poison);
+    let (records, kept) = (stage.taken("siem").len() as u64, quarantined(&stage, &plan).len() as u64);
+    // three halvings of seven, two calls each, beside the batches that are taken
+    let calls = stage.destination("siem").calls();
+    assert!(calls < records / 3 + 8 * kept, "{calls} calls for {records} records, {kept} of them refused");
+}
+
+#[test]
+fn a_message_that_only_ever_gets_retry_ends_in_quarantine_while_the_others_arrive() {
+    let mut stage = stage(18 * 60);
+    let plan = SinkPlan::fake("siem");
+    let poison = Poison { every: 64, says: Says::Retry };
+    stage.destination("siem").poison(Some(poison));
+    // that others are taken is the proof: the service goes on
+    live(&mut stage, std::slice::from_ref(&plan), 16 * HOUR, |_| {});
+    let (kept, taken) = (quarantined(&stage, &plan), stage.taken("siem").into_iter().collect::<BTreeSet<_>>());
+    assert!(kept.len() > 5 && kept.iter().all(|id| poison.spoils(id)), "{kept:?}");
+    let border = stage.now() - 5 * HOUR.as_millis() as i64;
+    for content in published(&stage).iter().filter(|content| content.created < border) {
+        assert!(content.ids.iter().all(|id| kept.contains(id) || taken.contains(id)), "{} waits", content.content_id);
+    }
+    arrived_once(&stage, "siem");
+}
+
+#[test]
+fn a_sink_that_refuses_everything_is_blocked_and_quarantines_nothing() {
+    for says in [Says::Which, Says::Refused] {
+        let mut stage = stage(120);
+        let plan = SinkPlan::fake("siem");
+        stage.destination("siem").poison(Some(Poison { every: 1, says }));
+        live(&mut stage, std::slice::from_ref(&plan), 4 * HOUR, |_| {});
+        assert_eq!(quarantined(&stage, &plan), BTreeSet::new());
+        let error = stage.activity.sinks()["siem"].error.clone().unwrap_or_default();
+        assert!(error.contains("the fault may be a setting"), "{error}");
+        stage.destination("siem").poison(None);
+        live_until_settled(&mut stage, std::slice::from_ref(&plan), 2 * HOUR, 5 * HOUR);
+        assert_eq!(quarantined(&stage, &plan), BTreeSet::new());
+        checks::at_the_end(&stage, &[plan], 0).unwrap();
+        arrived_once(&stage, "siem");
+    }
+}
+
+#[test]
+fn what_was_not_settled_when_the_connection_broke_goes_out_again() {
+    let mut stage = stage(60);
+    let plan = SinkPlan { settle: Duration::from_secs(10), ..SinkPlan::fake("soc") };
+    stage.destination("soc").lossy(Some(Lossy { every: 5, orderly: false }));
+    live_until_settled(&mut stage, std::slice::from_ref(&plan), 2 * HOUR, 8 * HOUR);
+    let failures = stage.destinations["soc"].failures.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(failures > 5, "{failures} connections were lost");
+    checks::at_the_end(&stage, &[plan], 0).unwrap();
+}
+
+#[test]
+fn a_peer_that_always_closes_early_does_not_stop_the_stream() {
+    let mut stage = stage(60);
+    let plan = SinkPlan { settle: Duration::from_secs(10), ..SinkPlan::fake("soc") };
+    stage.destination("soc").lossy(Some(Lossy { every: 1, orderly: true }));
+    live_until_settled(&mut stage, std::slice::from_ref(&plan), 2 * HOUR, DAY);
+    checks::at_the_end(&stage, &[plan], 0).unwrap();
+    assert!(stage.activity.sinks()["soc"].settled_unproven > 50);
+}
