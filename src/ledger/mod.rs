@@ -4,6 +4,7 @@
 //! returned; methods take and give owned plain data. All times are milliseconds since 1970 in UTC ([`Millis`]).
 
 mod books;
+mod confirm;
 mod contents;
 mod deliveries;
 mod error;
@@ -36,8 +37,9 @@ use std::{
 use rusqlite::Connection;
 
 pub use books::{Account, Books, BudgetView, Imbalance, SinkView, StreamBooks};
+pub use confirm::Progress;
 pub use contents::{Counts, FetchTarget, Need};
-pub use deliveries::{Ask, Piece, Place, Progress, Stored};
+pub use deliveries::{Ask, Piece, Place, Stored};
 pub use error::LedgerError;
 pub use gaps::{Gap, GapNews};
 pub use open::{DirectoryLock, OpenError, SCHEMA, lock};

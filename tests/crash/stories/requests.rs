@@ -104,7 +104,16 @@ fn worked_off(stage: &mut Stage, kill_at: Option<u64>) -> Vec<String> {
 }
 
 /// Everything that must not depend on when the agent died.
-fn result(stage: &Stage) -> (Vec<Option<String>>, Vec<(String, String, Option<u64>)>, Vec<(String, i64, i64, i64)>) {
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    requests: Vec<Option<String>>,
+    /// Sink, reason, records.
+    gaps: Vec<(String, String, Option<u64>)>,
+    /// Stream and sink; owed, delivered, lost.
+    accounts: Vec<(String, i64, i64, i64)>,
+}
+
+fn result(stage: &Stage) -> Outcome {
     let Books { requests, streams, .. } = books(stage);
     let mut outcomes: Vec<_> = requests.into_iter().map(|request| (request.id, request.outcome)).collect();
     outcomes.sort();
@@ -121,7 +130,8 @@ fn result(stage: &Stage) -> (Vec<Option<String>>, Vec<(String, String, Option<u6
     let accounts = streams.iter().filter(|stream| stream.origin != "agent").flat_map(|stream| {
         stream.accounts.iter().map(|it| (format!("{} {}", stream.origin, it.sink), it.owed, it.delivered, it.lost))
     });
-    (outcomes.into_iter().map(|(_, outcome)| outcome).collect(), gaps, accounts.collect())
+    let requests = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+    Outcome { requests, gaps, accounts: accounts.collect() }
 }
 
 #[test]
@@ -129,9 +139,9 @@ fn what_was_asked_is_done_once_wherever_the_agent_dies() {
     let mut stage = asked();
     let log = worked_off(&mut stage, None);
     let whole = result(&stage);
-    assert!(whole.0.iter().all(Option::is_some), "{whole:?}");
-    assert_eq!(whole.1.len(), 2, "{whole:?}");
-    assert_eq!(whole.1[1], ("siem".into(), "dropped by an operator".into(), Some(1)));
+    assert!(whole.requests.iter().all(Option::is_some), "{whole:?}");
+    assert_eq!(whole.gaps.len(), 2, "{whole:?}");
+    assert_eq!(whole.gaps[1], ("siem".into(), "dropped by an operator".into(), Some(1)));
     let all = stage.taken("siem").len();
     let gates: Vec<u64> = log
         .iter()
