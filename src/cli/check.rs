@@ -98,12 +98,13 @@ pub fn examine(config: &Config, secrets: &Secrets) -> Outcome {
         for reference in sink.checked.references() {
             look(format!("sink `{}`", sink.name), &reference);
         }
-        for file in sink.checked.files() {
-            if let Err(words) = pem(&file) {
-                unresolved.push(format!("sink `{}`: {words}", sink.name));
-            }
-        }
         tables.push(sink_table(sink));
+    }
+    for sink in &config.sinks {
+        let files = sink.checked.files();
+        unresolved.extend(
+            files.iter().filter_map(|file| pem(file).err()).map(|words| format!("sink `{}`: {words}", sink.name)),
+        );
     }
     for source in &config.sources {
         if let Some(ca) = &source.ca
