@@ -243,7 +243,7 @@ async fn the_options_table() {
     }
     assert_eq!(mistakes("cas = 'a'").len(), 1, "unknown keys are the table's to report");
     let none = tls("");
-    assert!(!none.is_set() && none.references().is_empty() && none.settings() == [("ca", "the system's".to_string())]);
+    assert!(!none.is_set() && none.files().is_empty() && none.settings() == [("ca", "the system's".to_string())]);
     let all = tls("ca = 'a'\ncertificate = 'b'\nkey = 'c'\nserver_name = 'd'");
-    assert!(all.is_set() && all.references().len() == 3 && all.settings().len() == 4);
+    assert!(all.is_set() && all.files().len() == 3 && all.settings().len() == 4);
 }
