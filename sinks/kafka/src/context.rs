@@ -189,7 +189,11 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let report = match result {
-            Ok(_) => Report::Stored,
+            Ok(_) => {
+                // words about a connection explain nothing any more
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Report::Stored
+            }
             Err((error, _)) => Report::of(error),
         };
         ticket.flight.report(ticket.position, report);

@@ -33,7 +33,7 @@ pub struct Doubt(Arc<AtomicBool>);
 
 /// An open producer.
 ///
-/// Dropping it blocks, for up to 600 ms: messages without a report are purged, the thread that polls is joined. The agent drops
+/// Dropping it blocks, for up to 0.6 s with messages in flight: they are purged, and the thread that polls is joined. The agent drops
 /// sinks on a blocking thread.
 pub struct KafkaSink {
     producer: ThreadedProducer<Context>,
@@ -69,7 +69,7 @@ impl KafkaSink {
             config.set(*key, value.expose_secret());
         }
         let (context, told) = Context::new();
-        let (topic, patience) = (settings.topic.clone(), settings.patience());
+        let (topic, patience, protocol) = (settings.topic.clone(), settings.patience(), settings.protocol());
         let connecting = {
             let (topic, told) = (topic.clone(), told.clone());
             // an abandoned `open` ends here by itself, and drops the producer on this thread
@@ -79,7 +79,7 @@ impl KafkaSink {
                 let metadata = producer.client().fetch_metadata(Some(&topic), patience);
                 let answer = match metadata {
                     Ok(metadata) => metadata.topics().iter().find(|t| t.name() == topic).and_then(|t| t.error()),
-                    Err(error) => return Err(unreachable(&error, &told)),
+                    Err(error) => return Err(unreachable(&error, &told, protocol)),
                 };
                 match answer.map(RDKafkaErrorCode::from) {
                     // the others pass: a leader being elected, for example
@@ -142,6 +142,9 @@ impl Sink for KafkaSink {
             true => Turn::Alone(self.turn.clone().write_owned().await),
             false => Turn::Shared(self.turn.clone().read_owned().await),
         };
+        if let Some(fault) = self.fault() {
+            return Err(fault_error(&fault));
+        }
         let (flight, all_reported) = Flight::new(batch.len());
         let mut full = false;
         for (position, message) in batch.iter().enumerate() {
@@ -218,7 +221,7 @@ fn creation(error: &KafkaError) -> SinkError {
 }
 
 /// Why no metadata came.
-fn unreachable(error: &KafkaError, told: &Told) -> SinkError {
+fn unreachable(error: &KafkaError, told: &Told, protocol: &str) -> SinkError {
     if let Some(fault) = told.fault_by_now() {
         return fault_error(&fault);
     }
@@ -226,5 +229,8 @@ fn unreachable(error: &KafkaError, told: &Told) -> SinkError {
         Some(code) => one_line(&code.to_string()),
         None => one_line(&error.to_string()),
     });
-    SinkError::retry(format!("no answer from kafka: {words}"))
+    // a port for another protocol looks like a broker that hangs up: librdkafka has no error for it
+    SinkError::retry(format!(
+        "no answer from kafka: {words}; check `brokers`, and that this port of theirs is for {protocol}"
+    ))
 }

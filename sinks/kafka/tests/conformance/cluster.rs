@@ -220,6 +220,8 @@ async fn a_producer_that_may_not_be_is_blocked_and_lost() {
     drop(sink);
     let sink = stage.open().await;
     blocked(sink.deliver(batch(&bodies(3))).await.expect_err("refused"), "IDEMPOTENT_WRITE");
+    // nothing more is handed to a producer that has ended
+    blocked(sink.deliver(batch(&bodies(3))).await.expect_err("refused"), "IDEMPOTENT_WRITE");
     let lost = timeout(LONG, sink.lost()).await.expect("it is lost");
     assert!(!lost.orderly && lost.cause.0.contains("IDEMPOTENT_WRITE"), "{lost:?}");
 }
