@@ -188,3 +188,31 @@ fn it_does_not_listen_to_the_world_and_says_what_it_lacks() {
         assert!(output.status.code() == Some(2) && said.contains(words), "{arguments:?}: {said}");
     }
 }
+
+/// One record, as the sink sends it: the event's id is a header.
+#[cfg(feature = "kafka")]
+#[test]
+fn kafka_is_counted_by_the_events_header() {
+    use rdkafka::{
+        ClientConfig,
+        message::{Header, OwnedHeaders},
+        producer::{BaseProducer, BaseRecord, Producer},
+    };
+    let mut running = Receivers::start(&["--kafka=audit", "--json"]);
+    let first = running.line();
+    let brokers = first["listening"]["kafka"].as_str().expect("an address");
+    assert!(first["sinks"].as_str().is_some_and(|sinks| sinks.contains("topic   = \"audit\"")), "{first}");
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a producer");
+    for n in [1, 2, 2] {
+        let headers = OwnedHeaders::new().insert(Header { key: "event_id", value: Some(&uid(n)) });
+        let record = BaseRecord::to("audit").key("key").payload("{}").headers(headers);
+        producer.send(record).map_err(|(error, _)| error).expect("queued");
+    }
+    producer.flush(std::time::Duration::from_secs(30)).expect("taken");
+    running.signal(Signal::TERM);
+    let (rest, code) = running.end();
+    let last: Value = serde_json::from_str(&rest).expect("one line of JSON");
+    let row = &last["rows"][0];
+    assert_eq!([&row["messages"], &row["events"], &row["came_twice"]], [3, 2, 1].map(Value::from).each_ref());
+    assert_eq!((code, &row["faults"]), (Some(0), &Value::Array(vec![])));
+}
