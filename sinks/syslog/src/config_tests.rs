@@ -17,7 +17,7 @@ fn words(options: &str) -> Vec<String> {
 
 #[test]
 fn the_defaults() {
-    let checked = read("address = 'tls://10.0.0.5'").ok().expect("good options");
+    let checked = read("address = 'tls://10.0.0.5'").unwrap_or_else(|_| panic!("good options"));
     let settings: Vec<_> = checked.settings().into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
     assert_eq!(
         settings,
@@ -42,9 +42,11 @@ fn the_defaults() {
 #[test]
 fn the_least_and_the_most() {
     let longest = format!("hostname = '{}'\napp_name = '{}'", "h".repeat(255), "a".repeat(48));
-    let least = read(&format!("address = 'tcp://a:514'\nmax_message = '2 KiB'\n{longest}")).ok().expect("good options");
+    let least = read(&format!("address = 'tcp://a:514'\nmax_message = '2 KiB'\n{longest}"))
+        .unwrap_or_else(|_| panic!("good options"));
     assert!(least.limits().message_bytes >= 1024, "{:?}", least.limits());
-    let most = read("address = 'tcp://a:514'\nmax_message = '16 MiB'").ok().expect("good options").limits();
+    let most =
+        read("address = 'tcp://a:514'\nmax_message = '16 MiB'").unwrap_or_else(|_| panic!("good options")).limits();
     assert!(most.message_bytes > 15 << 20 && most.batch_bytes >= most.message_bytes, "{most:?}");
 }
 
