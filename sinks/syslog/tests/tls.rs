@@ -44,7 +44,8 @@ impl Scene {
         let options = format!("address = '{}'\n{options}", receiver.url());
         let mut value = toml_span::parse(&options).expect("valid TOML");
         let format = Format { codec: "ocsf", schema: "ocsf/1.8.0".into(), media_type: "application/json" };
-        let checked = (KIND.check)(Options::new(&mut value).expect("a table"), &format).ok().expect("good options");
+        let checked = (KIND.check)(Options::new(&mut value).expect("a table"), &format)
+            .unwrap_or_else(|_| panic!("good options"));
         checked.open(self.env.clone()).await
     }
 
@@ -128,7 +129,8 @@ async fn a_server_without_tls_and_one_that_wants_it() {
     let options = format!("address = 'tls://{}'\nca = 'ca.pem'", plain.address());
     let mut value = toml_span::parse(&options).expect("valid TOML");
     let format = Format { codec: "ocsf", schema: "ocsf/1.8.0".into(), media_type: "application/json" };
-    let checked = (KIND.check)(Options::new(&mut value).expect("a table"), &format).ok().expect("good options");
+    let checked =
+        (KIND.check)(Options::new(&mut value).expect("a table"), &format).unwrap_or_else(|_| panic!("good options"));
     match checked.open(scene.env.clone()).await {
         Err(SinkError::Retry { cause, .. }) => {
             assert!(cause.0.starts_with("the TLS handshake with tls://127.0.0.1:"), "{cause}")
