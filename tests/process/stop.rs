@@ -55,7 +55,8 @@ fn a_second_signal_ends_it_at_once() {
     // nobody reads the pipe: the sink's call does not return
     let log = fs::OpenOptions::new().append(true).create(true).open(stage.path("agent.log")).unwrap();
     let mut agent = Process(stage.command(&["run"]).stdout(Stdio::piped()).stderr(log).spawn().unwrap());
-    stage.wait(PATIENCE, "a full pipe", || pending(&stage).get("pipe").is_some_and(|(records, _)| *records > 500));
+    // more than the first batch, which may wait for others to come, and a pipe hold
+    stage.wait(PATIENCE, "a full pipe", || pending(&stage).get("pipe").is_some_and(|(records, _)| *records > 2000));
     signal(&agent, "-TERM");
     stage.wait(PATIENCE, "the first signal", || stage.said("agent.log").contains("a second signal stops at once"));
     let (code, took) = timed_end(&mut agent);
