@@ -136,6 +136,11 @@ impl Activity {
         self.lock().sinks.clone()
     }
 
+    /// Why a sink fails, if it does.
+    pub fn sink_error(&self, name: &str) -> Option<String> {
+        self.lock().sinks.get(name).and_then(|known| known.error.clone())
+    }
+
     /// All streams.
     pub fn streams(&self) -> BTreeMap<String, StreamActivity> {
         self.lock().streams.clone()

@@ -150,7 +150,7 @@ impl Env for SinkEnv {
     }
 
     async fn secret(&self, reference: &SecretRef) -> Result<SecretString, Cause> {
-        let name = Reading::Secret(format!("the secret {reference:?}"));
+        let name = Reading::Secret(format!("the secret in {reference}"));
         let now = millis(&self.world);
         if let Some(Known { cached: Some((at, secret)), .. }) = self.lock().get(&name)
             && (0..FRESH.as_millis() as Millis).contains(&(now - at))

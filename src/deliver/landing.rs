@@ -25,6 +25,9 @@ use crate::{
 const STUBBORN: (u32, Millis) = (10, 10 * 60_000);
 /// So many connections that took a message whole, each ended by the peer in an orderly way, are as good as a settled one.
 const UNPROVEN: u8 = 3;
+/// What a person is told after a long row of refusals.
+const SETTING: &str =
+    "the fault may be a setting of the sink (token, index, topic, codec), compare it with what the destination says";
 /// A message that was refused in a long row is offered again after this (milliseconds).
 const PARDON: Millis = 10 * 60_000;
 
@@ -59,7 +62,7 @@ impl Deliver {
     /// Makes the next batch of what was read.
     fn was_read(&self, course: &mut Course, read: Read) -> Result<(), LedgerError> {
         course.turn = read.turn();
-        let mut pieces = read.pieces.clone();
+        let mut pieces = read.pieces;
         let before = pieces.len();
         pieces.retain(|piece| course.tracks.admit(piece.content, piece.generation, piece.progress, piece.from));
         if pieces.is_empty() {
@@ -91,9 +94,12 @@ impl Deliver {
     /// Nothing is left that could show whose fault the refusals are.
     fn nothing_else(&self, course: &mut Course) {
         if course.trust.holds() && course.trust.probes() {
-            let words = "the first 20 messages in a row were all refused and there is no other to try: the fault may be a setting of the sink";
+            let words = format!(
+                "20 messages in a row were refused and there is no other to try: {SETTING}: {}",
+                course.trust.words()
+            );
             self.pardon(course);
-            course.ending = Some(Ending::Failed(Verdict::blocked(words.into())));
+            course.ending = Some(Ending::Failed(Verdict::blocked(words)));
         } else {
             course.trust.give_in();
         }
@@ -156,7 +162,7 @@ impl Deliver {
             if let Fate::Refused(words) = fate
                 && course.tracks.refuse(*key, words)
             {
-                course.trust.refused(key.content);
+                course.trust.refused(key.content, words);
             }
         }
         let half = u32::try_from(suspects.len().div_ceil(2)).unwrap_or(u32::MAX);
@@ -166,10 +172,7 @@ impl Deliver {
         }
         self.again(course, &again, &verdict);
         if probing && verdict.refused && course.trust.probes() {
-            let words = format!(
-                "one message after the other is refused, so the fault may be a setting of the sink: {}",
-                verdict.cause
-            );
+            let words = format!("one message after the other is refused: {SETTING}: {}", verdict.cause);
             self.pardon(course);
             course.ending = Some(Ending::Failed(Verdict::blocked(words)));
             return;
@@ -288,7 +291,7 @@ impl Deliver {
 
     /// Writes into the ledger why this sink fails, or that it does not, when that has changed: `status` is another process.
     async fn tell(&self, course: &mut Course) -> Result<(), LedgerError> {
-        let words = self.activity.sinks().get(&self.name).and_then(|known| known.error.clone());
+        let words = self.activity.sink_error(&self.name);
         // nothing is known before the first attempt
         if course.told.as_ref() == Some(&words) || (words.is_none() && course.taken == 0) {
             return Ok(());

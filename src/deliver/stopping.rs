@@ -49,7 +49,11 @@ impl Deliver {
         let clean = self.close(std::sync::Arc::clone(&open.sink)).await;
         self.unsettle(course, clean);
         match self.confirm(course) {
-            Some(confirming) => confirming.await.map(|_| ()),
+            Some(confirming) => match confirming.await {
+                // not confirmed is sent again: a full disk must not turn a clean stop into a failed one
+                Err(error) if !error.passes() => Err(error),
+                _ => Ok(()),
+            },
             None => Ok(()),
         }
     }

@@ -47,15 +47,16 @@ impl Deliver {
     ) -> BoxFuture<'static, Result<Read, LedgerError>> {
         let (ledger, sink, now) = (self.ledger.clone(), self.sink, millis(&self.world));
         let patient = trust.probes() || failures.is_multiple_of(2);
-        let begun = [tracks.begun(now, !patient), tracks.begun(now, true)];
+        let begun = tracks.begun(now, !patient);
+        // only after a failure is that read which waits for its time
+        let all = if patient && failures > 0 { tracks.begun(now, true) } else { Vec::new() };
         let probe = trust.probes().then(|| trust.contents());
         async move {
-            let [first, all] = begun;
             let read = Read { pieces: Vec::new(), now, eager: !patient, most: usize::MAX, cut: false, turn };
             if let Some(refused) = probe {
-                return probing(&ledger, sink, refused, first, read).await;
+                return probing(&ledger, sink, refused, begun, read).await;
             }
-            let read = next(&ledger, sink, first, read).await?;
+            let read = next(&ledger, sink, begun, read).await?;
             // nothing but what failed: then that
             if read.pieces.is_empty() && !read.eager && failures > 0 {
                 return next(&ledger, sink, all, Read { eager: true, ..read }).await;
