@@ -6,7 +6,7 @@
 //! The mock cluster is not `Send`, so one thread owns it and runs what it is asked to.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -34,6 +34,8 @@ pub use rdkafka::types::RDKafkaRespErr as Code;
 const KEPT: usize = 10_000;
 /// How long the consumer may take to read what lies in the cluster.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often the consumer is asked where the partitions end, 50 ms or more apart.
+const ASKED: u32 = 200;
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 type Order = Box<dyn FnOnce(&mut Keeper) + Send>;
@@ -76,8 +78,10 @@ struct Keeper {
     arrivals: Arc<Arrivals>,
     read: Arc<(Mutex<Read>, Condvar)>,
     cut_at_next: bool,
-    /// Every broker is down: there is nobody to ask.
+    /// Nobody can be asked: every broker is down, or says that there is no such topic.
     silent: bool,
+    /// Partitions that nobody leads.
+    leaderless: BTreeSet<i32>,
 }
 
 impl Kafka {
@@ -136,7 +140,17 @@ impl Kafka {
 
     /// Waits until the consumer has read what lies in the partitions that can be asked; false: it could not.
     pub fn catch_up(&self) -> bool {
-        let ends = self.ask(|keeper| keeper.ends());
+        // right after an error was taken back the consumer still has it in its cache: that it can't tell where a partition ends does not
+        // mean that nothing lies there
+        let mut asked = 0;
+        let ends = loop {
+            match self.ask(|keeper| keeper.ends()) {
+                Some(ends) => break ends,
+                None if asked == ASKED => return false,
+                None => asked += 1,
+            }
+            let _ = self.read.1.wait_timeout(self.lock(), Duration::from_millis(50));
+        };
         let behind =
             |read: &mut Read| ends.iter().zip(&read.next).any(|(end, next)| end.is_some_and(|end| *next < end));
         let waited = self.read.1.wait_timeout_while(self.lock(), PATIENCE, behind);
@@ -172,6 +186,10 @@ impl Kafka {
 
     /// Who leads a partition; `None`: nobody.
     pub fn lead(&self, partition: i32, broker: Option<i32>) {
+        self.ask(move |keeper| match broker {
+            Some(_) => keeper.leaderless.remove(&partition),
+            None => keeper.leaderless.insert(partition),
+        });
         self.tell(move |cluster, topic| cluster.partition_leader(topic, partition, broker));
     }
 
@@ -193,6 +211,7 @@ impl Kafka {
 
     /// What metadata say of the topic: unknown, or not allowed.
     pub fn topic_error(&self, code: Code) {
+        self.ask(|keeper| keeper.silent = true);
         self.tell(move |cluster, topic| cluster.topic_error(topic, code));
     }
 
@@ -211,6 +230,7 @@ impl Kafka {
     pub fn heal(&self) {
         self.ask(|keeper| {
             (keeper.cut_at_next, keeper.silent) = (false, false);
+            keeper.leaderless.clear();
             keeper.cluster.clear_request_errors(RDKafkaApiKey::Produce);
             keeper.cluster.clear_request_errors(RDKafkaApiKey::InitProducerId);
             keeper.cluster.topic_error(&keeper.topic, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)?;
@@ -270,7 +290,17 @@ impl Keeper {
             .set("log_level", "0")
             .create()?;
         consumer.assign(&all)?;
-        Ok(Keeper { cluster, consumer, topic, partitions, arrivals, read, cut_at_next: false, silent: false })
+        Ok(Keeper {
+            cluster,
+            consumer,
+            topic,
+            partitions,
+            arrivals,
+            read,
+            cut_at_next: false,
+            silent: false,
+            leaderless: BTreeSet::new(),
+        })
     }
 
     fn run(mut self, inbox: &Receiver<Order>) {
@@ -335,12 +365,15 @@ impl Keeper {
         self.read.1.notify_all();
     }
 
-    /// Where each partition ends; `None` where nobody can say.
-    fn ends(&self) -> Vec<Option<i64>> {
+    /// Where each partition ends, `None` where there is nobody to say; `None` in all: somebody should have said it and did not.
+    fn ends(&self) -> Option<Vec<Option<i64>>> {
         let end = |partition| {
+            if self.silent || self.leaderless.contains(&partition) {
+                return Some(None);
+            }
             let marks = self.consumer.fetch_watermarks(&self.topic, partition, Duration::from_secs(10));
-            marks.ok().map(|(_, high)| high)
+            marks.ok().map(|(_, high)| Some(high))
         };
-        (0..self.partitions).map(|partition| if self.silent { None } else { end(partition) }).collect()
+        (0..self.partitions).map(end).collect()
     }
 }
