@@ -10,7 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use auditferry_contract::{
-    Batch, Cause, CheckedSink, Confirmation, Env, EventId, Limits, Lost, Message, Refusal, Sink, SinkError,
+    Batch, Cause, CheckedSink, Confirmation, Env, EventId, ExposeSecret, Limits, Lost, Message, Refusal, SecretRef,
+    Sink, SinkError,
 };
 use tokio::sync::Notify;
 
@@ -31,6 +32,7 @@ pub struct Destination {
     blocked: Arc<AtomicBool>,
     poison: Arc<Mutex<Option<Poison>>>,
     lossy: Arc<Mutex<Option<Lossy>>>,
+    tokens: Arc<Mutex<Vec<String>>>,
     pub failures: Arc<AtomicU64>,
 }
 
@@ -86,6 +88,11 @@ impl Destination {
         *self.lossy.lock().unwrap() = lossy;
     }
 
+    /// The token of each opening, for sinks that have one.
+    pub fn tokens(&self) -> Vec<String> {
+        self.tokens.lock().unwrap().clone()
+    }
+
     /// How often something was offered.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
@@ -102,6 +109,9 @@ pub struct Shaky {
     pub destination: Destination,
     pub faulty: bool,
     pub settle: Duration,
+    pub age: Duration,
+    /// It logs in with a secret.
+    pub token: bool,
 }
 
 pub const BATCH: usize = 7;
@@ -114,7 +124,7 @@ impl CheckedSink for Shaky {
             message_bytes: 1 << 20,
             batch_bytes: 1 << 20,
             batch_messages: BATCH,
-            batch_age: Duration::ZERO,
+            batch_age: self.age,
             in_flight: IN_FLIGHT,
             in_hand: 2,
             deadline: Duration::from_secs(20),
@@ -122,7 +132,11 @@ impl CheckedSink for Shaky {
         }
     }
 
-    async fn open(&self, _: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {
+    async fn open(&self, env: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {
+        if self.token {
+            let token = env.secret(&SecretRef::Env("TOKEN".into())).await.map_err(SinkError::blocked)?;
+            self.destination.tokens.lock().unwrap().push(token.expose_secret().to_owned());
+        }
         Ok(Arc::new(Open { destination: self.destination.clone(), faulty: self.faulty, lost: Notify::new() }))
     }
 }

@@ -37,11 +37,23 @@ pub struct SinkPlan {
     pub faulty: bool,
     /// How long the fake's `Ok` may be disproved.
     pub settle: Duration,
+    /// How long the fake lets a batch fill up.
+    pub age: Duration,
+    /// The fake logs in with the stage's token.
+    pub token: bool,
 }
 
 impl SinkPlan {
     pub fn fake(name: &'static str) -> SinkPlan {
-        SinkPlan { name, start: None, file: None, faulty: false, settle: Duration::ZERO }
+        SinkPlan {
+            name,
+            start: None,
+            file: None,
+            faulty: false,
+            settle: Duration::ZERO,
+            age: Duration::ZERO,
+            token: false,
+        }
     }
 
     pub fn shaky(name: &'static str) -> SinkPlan {
@@ -72,10 +84,12 @@ pub struct Stage {
     pub activity: Activity,
     /// Every origin that got a bearer token.
     pub told: Origins,
+    /// What sinks that have one log in with.
+    pub token: Arc<Mutex<String>>,
     lives: u64,
 }
 
-struct TestEnv;
+struct TestEnv(Arc<Mutex<String>>);
 
 #[async_trait]
 impl Env for TestEnv {
@@ -83,7 +97,7 @@ impl Env for TestEnv {
         "auditferry/crash-test"
     }
     async fn secret(&self, _: &SecretRef) -> Result<SecretString, Cause> {
-        Err(Cause("the scenario has no secrets".into()))
+        Ok(SecretString::from(self.0.lock().unwrap().clone()))
     }
     async fn file(&self, _: &Path) -> Result<Bytes, Cause> {
         Err(Cause("the scenario has no files".into()))
@@ -118,6 +132,7 @@ impl Stage {
             requests_every: Duration::from_secs(3600),
             activity: Activity::default(),
             told: Origins::default(),
+            token: Arc::new(Mutex::new("first".into())),
             lives: 0,
         }
     }
@@ -204,7 +219,7 @@ impl Stage {
             ledger,
             sources: self.profile.tenants.iter().map(|tenant| self.source(tenant, world)).collect(),
             sinks: sinks.iter().map(|plan| self.sink(plan)).collect(),
-            env: Arc::new(TestEnv),
+            env: Arc::new(TestEnv(Arc::clone(&self.token))),
             body_budget: self.body_budget,
             requests_every: self.requests_every,
             activity: self.activity.clone(),
@@ -239,14 +254,20 @@ impl Stage {
     fn sink(&self, plan: &SinkPlan) -> SinkSetup {
         let destination = self.destinations[plan.name].clone();
         let checked: Box<dyn CheckedSink> = match &plan.file {
-            None => Box::new(Shaky { destination, faulty: plan.faulty, settle: plan.settle }),
+            None => Box::new(Shaky {
+                destination,
+                faulty: plan.faulty,
+                settle: plan.settle,
+                age: plan.age,
+                token: plan.token,
+            }),
             Some(path) => crate::sinks::file(path),
         };
         SinkSetup {
             name: plan.name.into(),
             limits: auditferry_contract::Limits {
                 batch_messages: crate::sinks::BATCH,
-                batch_age: Duration::ZERO,
+                batch_age: plan.age,
                 ..checked.limits()
             },
             checked,

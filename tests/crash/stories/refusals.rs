@@ -1,6 +1,6 @@
 //! Messages that a sink will never take, and sinks whose `Ok` is disproved.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
 use auditferry::ledger::{Selection, Wanted};
 use auditferry_contract::EventId;
@@ -128,4 +128,44 @@ fn a_peer_that_always_closes_early_does_not_stop_the_stream() {
     live_until_settled(&mut stage, std::slice::from_ref(&plan), 2 * HOUR, DAY);
     checks::at_the_end(&stage, &[plan], 0).unwrap();
     assert!(stage.activity.sinks()["soc"].settled_unproven > 50);
+}
+
+#[test]
+fn a_sink_is_opened_anew_when_its_secret_has_changed() {
+    let mut stage = stage(60);
+    let plan = SinkPlan { token: true, ..SinkPlan::fake("siem") };
+    let changed = Cell::new(None);
+    let begun = stage.now();
+    live(&mut stage, std::slice::from_ref(&plan), HOUR, |stage| {
+        if changed.get().is_none() && stage.now() > begun + 20 * 60_000 {
+            *stage.token.lock().unwrap() = "second".into();
+            changed.set(Some(stage.now()));
+        }
+        // looked at every 30 s, and the next batch goes out within a poll
+        if changed.get().is_some_and(|at| stage.now() > at + 12 * 60_000) {
+            assert_eq!(stage.destinations["siem"].tokens().last().map(String::as_str), Some("second"));
+        }
+    });
+    assert!(changed.get().is_some());
+    assert_eq!(stage.destinations["siem"].tokens(), ["first", "second"], "once each");
+    arrived_once(&stage, "siem");
+    assert_eq!(stage.destinations["siem"].failures.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_batch_waits_for_others_as_long_as_its_sink_allows() {
+    let calls = |age| {
+        let mut profile = calm(Duration::from_secs(1), 10 * MINUTE);
+        profile.tenants[0].records_per_content = 1;
+        let mut stage = Stage::new(profile);
+        stage.start = 10 * MINUTE;
+        let plan = SinkPlan { age, ..SinkPlan::fake("siem") };
+        stage.destination("siem");
+        live(&mut stage, std::slice::from_ref(&plan), 20 * MINUTE, |_| {});
+        arrived_once(&stage, "siem");
+        (stage.taken("siem").len(), stage.destinations["siem"].calls())
+    };
+    let (at_once, waiting) = (calls(Duration::ZERO), calls(Duration::from_secs(5)));
+    assert!(at_once.0 > 500 && waiting.0 > 500, "{at_once:?} {waiting:?}");
+    assert!(waiting.1 * 2 < at_once.1, "{} calls at once, {} when waiting", at_once.1, waiting.1);
 }
