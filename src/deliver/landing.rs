@@ -35,7 +35,9 @@ impl Deliver {
     /// Takes note of what happened.
     pub(super) async fn happened(&self, course: &mut Course, event: Event) -> Result<(), LedgerError> {
         match event {
-            Event::Landed(Landing::Answered(flown, Ok(()))) if self.limits.settle.is_zero() => {
+            Event::Landed(Landing::Answered(flown, Ok(())))
+                if self.limits.settle.is_zero() || self.world.gate.mutant("settled at once") =>
+            {
                 self.taken(course, &flown)
             }
             Event::Landed(Landing::Answered(flown, Ok(()))) => {
@@ -152,6 +154,12 @@ impl Deliver {
                 // what may still be disproved is not proved by a failure
                 Fate::Taken if settles => course.tracks.back(*key, |_| {}),
                 Fate::Taken => taken += usize::from(course.tracks.taken(*key)),
+                Fate::Again if self.world.gate.mutant("untaken is taken") => {
+                    taken += usize::from(course.tracks.taken(*key))
+                }
+                Fate::Refused(_) if self.world.gate.mutant("refused is delivered") => {
+                    taken += usize::from(course.tracks.taken(*key));
+                }
                 Fate::Back => course.tracks.back(*key, |_| {}),
                 Fate::Again | Fate::Suspect | Fate::Refused(_) => {}
             }

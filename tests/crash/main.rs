@@ -19,11 +19,14 @@ use std::{
 use scenario::Outcome;
 
 /// Every fault that the crash test must notice, and the invariants of which one must name it.
-const MUTANTS: [(&str, &[&str]); 4] = [
+const MUTANTS: [(&str, &[&str]); 7] = [
     ("cursor moved with the first page", &["I1"]),
     ("confirm before deliver", &["I2", "I3"]),
     ("seen without owner", &["I2", "I3"]),
     ("give up after 3 attempts", &["I2", "I3"]),
+    ("settled at once", &["I2", "I3"]),
+    ("untaken is taken", &["I2", "I3"]),
+    ("refused is delivered", &["I2", "I3"]),
 ];
 
 #[test]

@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use crate::{
     checks,
     keeper::Keeper,
+    sinks::{Lossy, Poison, Says},
     stage::{SinkPlan, Stage},
 };
 
@@ -69,7 +70,10 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
     let border = stage.now() + 30 * 60_000;
     let first = vec![SinkPlan::file("file", folder.path()), SinkPlan::shaky("shaky")];
     // added on the way, without a start: it is owed only what is published from then on
-    let all = [first.clone(), vec![SinkPlan::fake("late")]].concat();
+    let late = SinkPlan { settle: Duration::from_secs(10), ..SinkPlan::fake("late") };
+    let all = [first.clone(), vec![late]].concat();
+    stage.destination("shaky").poison(Some(Poison { every: 24, says: Says::Which }));
+    stage.destination("late").lossy(Some(Lossy { every: 4, orderly: false }));
     let keeper = Arc::new(Keeper::new(kill_at, mutant));
     let mut lives = vec![Arc::clone(&keeper)];
     let end = stage.profile.start.as_millisecond() + 8 * 3_600_000;
