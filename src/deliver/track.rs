@@ -331,3 +331,7 @@ impl Tracks {
         self.tracks.values().flat_map(|track| track.states.iter().filter_map(waiting)).min()
     }
 }
+
+#[cfg(test)]
+#[path = "track_tests.rs"]
+mod tests;

@@ -1,0 +1,102 @@
+//! What is remembered ahead of the ledger.
+
+use std::sync::Arc;
+
+use super::*;
+
+fn started(records: i64) -> (Tracks, Vec<Key>) {
+    let mut tracks = Tracks::default();
+    assert!(tracks.admit(7, 0, 0, 0));
+    let keys = (0..records).map(|position| tracks.start(7, position, None).unwrap()).collect();
+    (tracks, keys)
+}
+
+fn front(tracks: &Tracks, hold: bool) -> Option<(i64, u64, u64)> {
+    let (progress, _) = tracks.ready(hold, 100);
+    progress.first().map(|step| (step.to, step.delivered, step.quarantined))
+}
+
+#[test]
+fn only_what_has_no_hole_before_it_is_confirmed_and_nothing_behind_it_is_sent_twice() {
+    let (mut tracks, keys) = started(4);
+    tracks.taken(keys[2]);
+    assert_eq!(front(&tracks, false), None);
+    tracks.taken(keys[0]);
+    assert_eq!(front(&tracks, false), Some((1, 1, 0)));
+    tracks.back(keys[1], |_| {});
+    assert_eq!(tracks.want(7, 1, 0, false), Want::Yes { cap: 0, group: 0 });
+    assert_eq!(tracks.want(7, 2, 0, false), Want::No);
+    let again = tracks.start(7, 1, None).unwrap();
+    tracks.taken(again);
+    assert_eq!(front(&tracks, false), Some((3, 3, 0)));
+}
+
+#[test]
+fn a_refusal_that_is_held_ends_the_front_and_a_pardoned_one_goes_out_alone() {
+    let (mut tracks, keys) = started(3);
+    tracks.taken(keys[0]);
+    assert!(tracks.refuse(keys[1], &Arc::from("no such field")));
+    tracks.taken(keys[2]);
+    assert_eq!(front(&tracks, true), Some((1, 1, 0)));
+    assert_eq!(front(&tracks, false), Some((3, 2, 1)));
+    assert_eq!(&*tracks.ready(false, 100).1[0].words, "no such field");
+    tracks.pardon(5000);
+    assert_eq!(tracks.want(7, 1, 4999, false), Want::No);
+    assert_eq!(tracks.want(7, 1, 5000, false), Want::Yes { cap: 1, group: 0 });
+    assert_eq!(tracks.want(7, 1, 4999, true), Want::Yes { cap: 1, group: 0 });
+}
+
+#[test]
+fn what_is_too_large_is_never_held() {
+    let (mut tracks, keys) = started(1);
+    tracks.too_large(7, 1, "no form fits".into());
+    tracks.taken(keys[0]);
+    assert_eq!(front(&tracks, true), Some((2, 1, 1)));
+}
+
+#[test]
+fn a_late_answer_for_a_content_that_was_forgotten_settles_nothing_of_its_successor() {
+    let (mut tracks, keys) = started(2);
+    tracks.forget(7);
+    assert_eq!(tracks.positions(), 0);
+    assert!(tracks.admit(7, 1, 0, 0));
+    let new = tracks.start(7, 0, None).unwrap();
+    assert!(!tracks.taken(keys[0]));
+    assert_eq!(front(&tracks, false), None);
+    assert!(tracks.taken(new));
+}
+
+#[test]
+fn what_was_read_before_the_ledger_moved_on_is_read_again() {
+    let mut tracks = Tracks::default();
+    assert!(!tracks.admit(7, 0, 2, 5), "the read began behind the progress, and nobody remembers why");
+    assert!(tracks.admit(7, 0, 2, 2));
+    tracks.start(7, 2, None).unwrap();
+    assert!(!tracks.admit(7, 1, 0, 0), "another body");
+}
+
+#[test]
+fn confirmed_positions_cost_no_memory() {
+    let (mut tracks, keys) = started(3);
+    keys.iter().take(2).for_each(|key| {
+        tracks.taken(*key);
+    });
+    let (progress, _) = tracks.ready(false, 100);
+    tracks.confirmed(&progress[0]);
+    assert_eq!(tracks.positions(), 1);
+    assert_eq!(tracks.begun(0, false), [(7, 3)]);
+    tracks.taken(keys[2]);
+    let (progress, _) = tracks.ready(false, 100);
+    assert_eq!((progress[0].from, progress[0].to), (2, 3));
+    tracks.confirmed(&progress[0]);
+    assert_eq!((tracks.positions(), tracks.begun(0, false)), (0, vec![]));
+}
+
+#[test]
+fn a_clock_set_back_by_a_day_keeps_nothing_waiting() {
+    let (mut tracks, keys) = started(1);
+    let day = 24 * 3_600_000;
+    tracks.back(keys[0], |history| history.retry_at = day + 1000);
+    assert_eq!(tracks.want(7, 0, day, false), Want::No);
+    assert_eq!(tracks.want(7, 0, 0, false), Want::Yes { cap: 0, group: 0 });
+}
