@@ -103,12 +103,15 @@ pub fn examine(config: &Config, secrets: &Secrets) -> Outcome {
     for sink in &config.sinks {
         let files = sink.checked.files();
         unresolved.extend(
-            files.iter().filter_map(|file| pem(file).err()).map(|words| format!("sink `{}`: {words}", sink.name)),
+            files
+                .iter()
+                .filter_map(|file| pem(file, b"-----BEGIN ", "neither a certificate nor a key").err())
+                .map(|words| format!("sink `{}`: {words}", sink.name)),
         );
     }
     for source in &config.sources {
         if let Some(ca) = &source.ca
-            && let Err(words) = certificates(ca)
+            && let Err(words) = pem(ca, b"-----BEGIN CERTIFICATE-----", "no certificate")
         {
             unresolved.push(format!("source `{}`, ca: {words}", source.name));
         }
@@ -141,21 +144,12 @@ fn gone_sinks(config: &Config) -> Vec<String> {
     .collect()
 }
 
-fn certificates(path: &Path) -> Result<(), String> {
+/// A PEM file: what it holds is looked at when it is used.
+fn pem(path: &Path, begin: &[u8], what: &str) -> Result<(), String> {
     let bytes = fs::read(path).map_err(|error| format!("file {} can't be read: {error}", path.display()))?;
-    let mark = b"-----BEGIN CERTIFICATE-----";
-    if bytes.windows(mark.len()).any(|w| w == mark) {
-        return Ok(());
-    }
-    Err(format!("file {} holds no certificate: it must be PEM", path.display()))
-}
-
-/// A certificate or a key: what it holds is looked at when the sink is opened.
-fn pem(path: &Path) -> Result<(), String> {
-    let bytes = fs::read(path).map_err(|error| format!("file {} can't be read: {error}", path.display()))?;
-    match bytes.windows(11).any(|w| w == b"-----BEGIN ") {
+    match bytes.windows(begin.len()).any(|window| window == begin) {
         true => Ok(()),
-        false => Err(format!("file {} holds neither a certificate nor a key: it must be PEM", path.display())),
+        false => Err(format!("file {} holds {what}: it must be PEM", path.display())),
     }
 }
 
