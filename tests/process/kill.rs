@@ -1,8 +1,11 @@
 //! kill -9 while there is something pending: every selected record arrives, whole lines only, repeats within I4.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::agent::{Stage, lines};
+use crate::{
+    agent::{Stage, lines},
+    support::wanted,
+};
 
 /// Messages that a file sink may have written without their being confirmed, per kill: one batch.
 const BATCH: u64 = 200;
@@ -52,8 +55,7 @@ fn killed_twenty_times_with_something_pending_every_record_arrives() {
     assert_eq!(agent.terminate(), Some(0), "SIGTERM ends the agent as asked");
     stage.simulator.terminate();
 
-    let report: serde_json::Value = serde_json::from_str(&stage.said("report.json")).unwrap();
-    let wanted = wanted(&report);
+    let wanted = wanted(&stage);
     assert!(wanted.len() > 1000, "the simulator published {} records: too few to prove anything", wanted.len());
     for name in ["one", "two"] {
         let mut arrived: BTreeMap<String, u64> = BTreeMap::new();
@@ -72,9 +74,4 @@ fn killed_twenty_times_with_something_pending_every_record_arrives() {
     let status = stage.status().unwrap();
     assert_eq!(status["closed"], true, "{status:#}");
     assert!(with_pending * 10 >= kills * 9, "the kills missed the moments that matter");
-}
-
-/// Ids of all selected records that the simulator has published.
-fn wanted(report: &serde_json::Value) -> BTreeSet<String> {
-    report["selected"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
 }

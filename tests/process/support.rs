@@ -102,3 +102,9 @@ pub fn series(text: &str, name: &str) -> Option<f64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     if value == "+Inf" { Some(f64::INFINITY) } else { value.parse().ok() }
 }
+
+/// Ids of all selected records that the simulator has published; it has ended, and was started with `--report-ids`.
+pub fn wanted(stage: &Stage) -> BTreeSet<String> {
+    let report: serde_json::Value = serde_json::from_str(&stage.said("report.json")).unwrap();
+    report["selected"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+}
