@@ -5,12 +5,14 @@
 mod agent;
 mod books;
 mod demo;
+mod doors;
 mod gone;
 mod kill;
 mod ledger;
 mod logs;
 mod metrics;
 mod quarantine;
+mod receivers;
 mod refusals;
 mod starved;
 mod stop;
