@@ -72,6 +72,8 @@ pub struct Setup {
     pub env: Arc<dyn Env>,
     /// Compressed bytes of bodies kept for slow sinks.
     pub body_budget: u64,
+    /// Messages of one sink that may be out, wait or be unsettled at once: [`POSITIONS`](crate::deliver::POSITIONS), but in a test that fills it.
+    pub positions: usize,
     /// How often to look for what commands asked for: a second, but in a test whose time is cheap and whose every wake-up counts.
     pub requests_every: Duration,
     /// What renderings read.
@@ -164,7 +166,7 @@ fn outcome(ended: Option<Result<Result<(), LedgerError>, tokio::task::JoinError>
 }
 
 async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerError>>, AgentError> {
-    let Setup { world, ledger, sources, sinks, env, body_budget, requests_every, activity } = setup;
+    let Setup { world, ledger, sources, sinks, env, body_budget, positions, requests_every, activity } = setup;
     let now = millis(&world);
     let streams = sources.iter().flat_map(|source| {
         source.content_types.iter().map(|content_type| StreamSpec {
@@ -209,6 +211,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
     for sink in sinks {
         let Some(row) = sink_rows.iter().find(|row| row.name == sink.name) else { continue };
         let deliver = Deliver {
+            positions,
             world: world.on("deliver"),
             ledger: ledger.clone(),
             sink: row.id,

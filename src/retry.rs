@@ -49,6 +49,12 @@ impl Policy {
         Delays { most: self.most, backoff: base.build() }
     }
 
+    /// The delay when the destination asked for `after`: within reason. A proxy's "in a day" must not stop a sink, nor "at once" make a flood of
+    /// its attempts.
+    pub fn asked(own: Duration, after: Option<Duration>) -> Duration {
+        after.map_or(own, |after| after.clamp(own, own.max(BLOCKED.most)))
+    }
+
     /// The delay after failure number `failures` (1 is the first), for counts that a ledger keeps across restarts.
     pub fn after(&self, failures: u32, random: &dyn Random) -> Duration {
         let mut delays = self.start(random);
@@ -83,6 +89,15 @@ mod tests {
         fn next(&self) -> u64 {
             self.0
         }
+    }
+
+    #[test]
+    fn what_a_destination_asks_for_is_kept_within_reason() {
+        let seconds = Duration::from_secs;
+        assert_eq!(Policy::asked(seconds(4), None), seconds(4));
+        assert_eq!(Policy::asked(seconds(4), Some(seconds(0))), seconds(4));
+        assert_eq!(Policy::asked(seconds(4), Some(seconds(60))), seconds(60));
+        assert_eq!(Policy::asked(seconds(4), Some(seconds(31_536_000))), seconds(900));
     }
 
     #[test]

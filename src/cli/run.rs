@@ -227,6 +227,7 @@ fn setup(
         sinks,
         env,
         body_budget: config.agent.body_budget,
+        positions: crate::deliver::POSITIONS,
         requests_every: REQUESTS,
         activity,
     };

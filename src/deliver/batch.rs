@@ -63,6 +63,8 @@ pub(super) struct Choice<'a> {
     pub eager: bool,
     /// At most so many messages.
     pub most: usize,
+    /// Take what was never handed out.
+    pub fresh: bool,
 }
 
 impl Made {
@@ -123,7 +125,8 @@ pub(super) fn make(
         for (offset, frame) in chunk::frames(&opened).enumerate().skip((piece.from - piece.first).max(0) as usize) {
             let frame = frame.map_err(damaged)?;
             let position = piece.first + offset as i64;
-            let (cap, group) = match choice.tracks.want(piece.content, position, choice.now, choice.eager) {
+            let (cap, group) = match choice.tracks.want(piece.content, position, choice.now, choice.eager, choice.fresh)
+            {
                 Want::No => continue,
                 Want::Yes { cap, group } => (cap as usize, group),
             };

@@ -57,7 +57,7 @@ impl Deliver {
     pub(super) fn confirmed(&self, course: &mut Course, confirmed: Confirmed) {
         self.activity.ledger_error(None);
         if confirmed.full {
-            course.tracks.pardon(0);
+            course.tracks.pardon(0, 0);
             let words = "its quarantine is full (256 MiB): look at what was refused with `auditferry quarantine list`, then retry or drop it";
             course.ending.get_or_insert(Ending::Failed(Verdict::blocked(words.into())));
             return;
@@ -74,8 +74,8 @@ impl Deliver {
             let now_in = confirmed.refused;
             tracing::error!(sink = self.name, "{now_in} records went to quarantine: see `auditferry quarantine list`");
         }
-        // what is held back may be all that is left
-        course.idle &= !course.trust.holds();
+        // what is held back may be all that is left; and there is room in the memory again
+        course.idle &= !course.trust.holds() && !course.crowded;
         // room for other bodies
         self.activity.hints.fetch.notify_one();
     }

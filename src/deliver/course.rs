@@ -83,6 +83,8 @@ pub(super) struct Course {
     pub closing: Option<BoxFuture<'static, bool>>,
     /// Nothing was left to send at the last look.
     pub idle: bool,
+    /// That look left out what was never handed out: the memory was full.
+    pub crowded: bool,
     /// What the ledger says of this sink: from an earlier life, not known.
     pub told: Option<Option<String>>,
 }
@@ -115,6 +117,7 @@ impl Course {
             ending: None,
             closing: None,
             idle: false,
+            crowded: false,
             told: None,
         }
     }
@@ -147,6 +150,14 @@ impl Course {
                 Event::Continue
             }
             () = once(&mut self.ledger_pause) => Event::Continue,
+        }
+    }
+
+    /// No new batch starts on this sink. The first failure says why; one that a person must mend says more.
+    pub fn fail(&mut self, verdict: Verdict) {
+        match &mut self.ending {
+            Some(Ending::Failed(first)) if first.blocked || !verdict.blocked => {}
+            ending => *ending = Some(Ending::Failed(verdict)),
         }
     }
 

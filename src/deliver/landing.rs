@@ -11,7 +11,7 @@ use super::{
     batch::{self, Choice},
     course::{Course, Ending, Event},
     flight::{Flown, Landing},
-    track::{History, Key},
+    track::{Admitted, History, Key},
     turn::Read,
     verdict::{Fate, Verdict},
 };
@@ -64,17 +64,26 @@ impl Deliver {
     /// Makes the next batch of what was read.
     fn was_read(&self, course: &mut Course, read: Read) -> Result<(), LedgerError> {
         course.turn = read.turn();
+        course.crowded = !read.fresh;
         let mut pieces = read.pieces;
         let before = pieces.len();
-        pieces.retain(|piece| course.tracks.admit(piece.content, piece.generation, piece.progress, piece.from));
+        let mut again = false;
+        pieces.retain(|piece| {
+            let admitted = course.tracks.admit(piece.content, piece.generation, piece.progress, piece.from);
+            again |= admitted == Admitted::Again;
+            admitted == Admitted::Yes
+        });
         if pieces.is_empty() {
-            course.idle = before == 0;
-            if course.idle && course.flight.is_empty() && course.confirming.is_none() {
+            // what should have been there and is not will not come: waiting for its time would never end
+            let gone = before == 0 && course.confirming.is_none() && course.tracks.gone(&read.due);
+            course.idle = !again && !gone;
+            if course.idle && before == 0 && course.flight.is_empty() && course.confirming.is_none() {
                 self.nothing_else(course);
             }
             return Ok(());
         }
-        let choice = Choice { tracks: &course.tracks, now: read.now, eager: read.eager, most: read.most };
+        let choice =
+            Choice { tracks: &course.tracks, now: read.now, eager: read.eager, most: read.most, fresh: read.fresh };
         let made = batch::make(&pieces, &self.codec, &self.filter, &self.limits, &choice)?;
         if made.messages.is_empty() {
             course.idle = made.is_empty();
@@ -108,7 +117,7 @@ impl Deliver {
     }
 
     fn pardon(&self, course: &mut Course) {
-        course.tracks.pardon(millis(&self.world) + PARDON);
+        course.tracks.pardon(millis(&self.world) + PARDON, course.taken + 1);
         course.trust.pardoned();
     }
 
@@ -167,9 +176,11 @@ impl Deliver {
         self.note_taken(course, taken);
         let probing = course.trust.probes();
         for (key, fate) in flown.keys.iter().zip(&verdict.fates) {
-            if let Fate::Refused(words) = fate
-                && course.tracks.refuse(*key, words)
-            {
+            let Fate::Refused(words) = fate else { continue };
+            let doubted = course.tracks.history(*key).map_or(0, |history| history.doubted);
+            // the sink has taken others since it refused this one before: now the fault is the message's
+            let proved = doubted > 0 && course.taken >= doubted;
+            if course.tracks.refuse(*key, words) && !proved {
                 course.trust.refused(key.content, words);
             }
         }
@@ -185,11 +196,15 @@ impl Deliver {
             course.ending = Some(Ending::Failed(Verdict::blocked(words)));
             return;
         }
-        match &mut course.ending {
-            // the first failure says why; one that a person must mend says more
-            Some(Ending::Failed(first)) if first.blocked || !verdict.blocked => {}
-            ending => *ending = Some(Ending::Failed(verdict)),
+        if verdict.refused {
+            // it looked at the messages, so it is in order: the others go on
+            let _ = self.pause_after(course, &verdict);
+            course.idle = false;
+            return;
         }
+        // what settles is in doubt from now on, and no timer may prove it while the other calls end
+        self.unsettle(course, false);
+        course.fail(verdict);
     }
 
     /// Messages that the sink tried to take. A batch that comes back again and again while others are taken holds the fault itself: it is
@@ -276,7 +291,8 @@ impl Deliver {
         }
         course.failures += 1;
         let policy = if verdict.blocked { retry::BLOCKED } else { retry::SINK };
-        let delay = verdict.after.unwrap_or_else(|| policy.after(course.failures, &*self.world.random));
+        let own = policy.after(course.failures, &*self.world.random);
+        let delay = retry::Policy::asked(own, verdict.after);
         self.say_failed(verdict, delay, course.failures);
         Some(self.sleep(delay))
     }

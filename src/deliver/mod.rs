@@ -46,7 +46,12 @@ pub struct Deliver {
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) filter: Filter,
     pub(crate) activity: Activity,
+    /// Messages that may be out, wait or be unsettled at once.
+    pub(crate) positions: usize,
 }
+
+/// What one sink's loop remembers stays below some MiB with so many messages out, waiting or unsettled, and what a crash repeats is bounded.
+pub const POSITIONS: usize = 100_000;
 
 /// A loop that waits turns at least this often.
 const TICK: Duration = Duration::from_secs(60);

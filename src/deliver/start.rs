@@ -14,8 +14,6 @@ use super::{
 };
 use crate::{agent::millis, ledger::LedgerError};
 
-/// Messages that may be out or unsettled at once: what this loop remembers stays below some MiB, and what a crash repeats is bounded.
-const POSITIONS: usize = 100_000;
 /// How often what a sink was opened with is looked at.
 const WATCH: Duration = Duration::from_secs(30);
 
@@ -26,7 +24,8 @@ impl Deliver {
         if course.confirming.is_none() && course.ledger_pause.is_none() {
             course.confirming = self.confirm(course);
         }
-        if course.open.is_some() && course.watching.is_none() && course.closing.is_none() && self.env.watches() {
+        let may_change = course.open.is_some() || course.pause.is_some();
+        if may_change && course.watching.is_none() && course.closing.is_none() && self.env.watches() {
             let (env, sleep) = (Arc::clone(&self.env), self.sleep(WATCH));
             course.watching = Some(
                 async move {
@@ -42,7 +41,9 @@ impl Deliver {
         if course.made.is_some() {
             self.hand_over(course);
         }
-        let room = course.flight.running() < self.limits.in_flight.max(1) && course.tracks.positions() < POSITIONS;
+        let room = course.flight.running() < self.limits.in_flight.max(1);
+        // with the memory full, only what is in it already goes out: that is what empties it
+        let fresh = course.tracks.positions() < self.positions || course.trust.probes();
         // after a failure one batch shows whether the sink is in order again: else a connection that is lost every so often would have
         // everything that had not settled go out again, and never settle. One message alone decides about a row of refusals
         let careful = course.failures > 0 || course.trust.probes();
@@ -55,7 +56,7 @@ impl Deliver {
                 }
             } else {
                 course.tracks.tidy();
-                course.reading = Some(self.read(course.turn, &course.tracks, &course.trust, course.failures));
+                course.reading = Some(self.read(course.turn, &course.tracks, &course.trust, course.failures, fresh));
             }
         }
         if course.idle && course.due.is_none() {
@@ -129,7 +130,11 @@ impl Deliver {
                 tracing::info!(sink = self.name, "{what} has changed: the sink is opened anew");
                 match &course.open {
                     Some(open) => course.closing = Some(self.close(Arc::clone(&open.sink))),
-                    None => self.discard(course),
+                    None => {
+                        // what was waited for has happened, perhaps
+                        course.pause = None;
+                        self.discard(course);
+                    }
                 }
             }
         }

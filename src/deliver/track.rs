@@ -27,6 +27,9 @@ pub(super) struct History {
     pub retry_at: Millis,
     /// Connections that took it whole and were ended by the peer in an orderly way before it had settled.
     pub unproven: u8,
+    /// It was refused in a row that may have been the sink's fault; once the sink has taken so many batches, another refusal is its own.
+    /// 0: it was not.
+    pub doubted: u64,
 }
 
 /// How a record was settled.
@@ -107,6 +110,16 @@ pub(super) enum Want {
     Yes { cap: u32, group: u64 },
 }
 
+/// Whether what was read fits what is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admitted {
+    Yes,
+    /// The ledger has moved on since: read it again.
+    Again,
+    /// Another body lies there now, and something of the earlier one is still out: what becomes of that is waited for.
+    Later,
+}
+
 /// A wait longer than any policy's comes from a clock that was set back.
 const LONGEST: Millis = 20 * 60_000;
 
@@ -122,6 +135,11 @@ impl Track {
     fn first_wanted(&self, now: Millis, eager: bool) -> i64 {
         let wanted = self.states.iter().position(|state| matches!(state, State::Waiting(h) if due(h, now, eager)));
         wanted.map_or(self.next(), |offset| self.front + offset as i64)
+    }
+
+    /// Something of it is on its way.
+    fn is_out(&self) -> bool {
+        self.states.iter().any(|state| matches!(state, State::Out(_)))
     }
 
     fn at(&mut self, position: i64) -> Option<&mut State> {
@@ -140,10 +158,36 @@ impl Tracks {
         self.tracks.iter().map(|(content, track)| (*content, track.first_wanted(now, eager))).collect()
     }
 
-    /// Takes note of a content that was read at `progress`. False: the ledger has moved on since, read it again.
-    pub fn admit(&mut self, content: i64, generation: i64, progress: i64, from: i64) -> bool {
+    /// Contents of which something waits and is due.
+    pub fn due(&self, now: Millis, eager: bool) -> Vec<i64> {
+        let due = |track: &Track| track.first_wanted(now, eager) < track.next();
+        self.tracks.iter().filter(|(_, track)| due(track)).map(|(content, _)| *content).collect()
+    }
+
+    /// The ledger has no body to read for these any more (lost, or dropped): what nobody waits for is not remembered. True: that was something.
+    pub fn gone(&mut self, contents: &[i64]) -> bool {
+        let before = self.tracks.len();
+        for content in contents {
+            if self.tracks.get(content).is_some_and(|track| !track.is_out()) {
+                self.forget(*content);
+            }
+        }
+        self.tracks.len() < before
+    }
+
+    /// Takes note of a content that was read at `progress`.
+    pub fn admit(&mut self, content: i64, generation: i64, progress: i64, from: i64) -> Admitted {
+        if let Some(track) = self.tracks.get(&content) {
+            if track.generation == generation && track.front >= progress {
+                return Admitted::Yes;
+            }
+            if track.is_out() {
+                return Admitted::Later;
+            }
+            // its body was dropped and fetched again: the positions of the new one may be others
+            self.forget(content);
+        }
         match self.tracks.get(&content) {
-            Some(track) => track.generation == generation && track.front >= progress,
             None if from == progress => {
                 self.serial += 1;
                 let track = Track {
@@ -154,17 +198,18 @@ impl Tracks {
                     refusals: BTreeMap::new(),
                 };
                 self.tracks.insert(content, track);
-                true
+                Admitted::Yes
             }
-            None => false,
+            _ => Admitted::Again,
         }
     }
 
-    /// Whether to send this position now.
-    pub fn want(&self, content: i64, position: i64, now: Millis, eager: bool) -> Want {
+    /// Whether to send this position now. `fresh`: also when it was never handed out.
+    pub fn want(&self, content: i64, position: i64, now: Millis, eager: bool, fresh: bool) -> Want {
         let Some(track) = self.tracks.get(&content) else { return Want::No };
         let Ok(offset) = usize::try_from(position - track.front) else { return Want::No };
         match track.states.get(offset) {
+            None if !fresh => Want::No,
             None => Want::Yes { cap: 0, group: 0 },
             Some(State::Waiting(history)) if due(history, now, eager) => {
                 Want::Yes { cap: history.cap, group: history.group }
@@ -245,12 +290,13 @@ impl Tracks {
         }
     }
 
-    /// What the sink refused goes out again at `retry_at`: the refusals said more of the sink than of the messages.
-    pub fn pardon(&mut self, retry_at: Millis) {
+    /// What the sink refused goes out again at `retry_at`: the refusals said more of the sink than of the messages, until it has taken `doubted`
+    /// batches.
+    pub fn pardon(&mut self, retry_at: Millis, doubted: u64) {
         for track in self.tracks.values_mut() {
             for (offset, state) in track.states.iter_mut().enumerate() {
                 if *state == State::Settled(Settled::Refused) {
-                    *state = State::Waiting(History { cap: 1, retry_at, ..History::default() });
+                    *state = State::Waiting(History { cap: 1, retry_at, doubted, ..History::default() });
                     track.refusals.remove(&(track.front + offset as i64));
                 }
             }

@@ -6,7 +6,7 @@ use super::*;
 
 fn started(records: i64) -> (Tracks, Vec<Key>) {
     let mut tracks = Tracks::default();
-    assert!(tracks.admit(7, 0, 0, 0));
+    assert_eq!(tracks.admit(7, 0, 0, 0), Admitted::Yes);
     let keys = (0..records).map(|position| tracks.start(7, position, None).unwrap()).collect();
     (tracks, keys)
 }
@@ -24,8 +24,8 @@ fn only_what_has_no_hole_before_it_is_confirmed_and_nothing_behind_it_is_sent_tw
     tracks.taken(keys[0]);
     assert_eq!(front(&tracks, false), Some((1, 1, 0)));
     tracks.back(keys[1], |_| {});
-    assert_eq!(tracks.want(7, 1, 0, false), Want::Yes { cap: 0, group: 0 });
-    assert_eq!(tracks.want(7, 2, 0, false), Want::No);
+    assert_eq!(tracks.want(7, 1, 0, false, true), Want::Yes { cap: 0, group: 0 });
+    assert_eq!(tracks.want(7, 2, 0, false, true), Want::No);
     let again = tracks.start(7, 1, None).unwrap();
     tracks.taken(again);
     assert_eq!(front(&tracks, false), Some((3, 3, 0)));
@@ -40,10 +40,10 @@ fn a_refusal_that_is_held_ends_the_front_and_a_pardoned_one_goes_out_alone() {
     assert_eq!(front(&tracks, true), Some((1, 1, 0)));
     assert_eq!(front(&tracks, false), Some((3, 2, 1)));
     assert_eq!(&*tracks.ready(false, 100).1[0].words, "no such field");
-    tracks.pardon(5000);
-    assert_eq!(tracks.want(7, 1, 4999, false), Want::No);
-    assert_eq!(tracks.want(7, 1, 5000, false), Want::Yes { cap: 1, group: 0 });
-    assert_eq!(tracks.want(7, 1, 4999, true), Want::Yes { cap: 1, group: 0 });
+    tracks.pardon(5000, 3);
+    assert_eq!(tracks.want(7, 1, 4999, false, true), Want::No);
+    assert_eq!(tracks.want(7, 1, 5000, false, true), Want::Yes { cap: 1, group: 0 });
+    assert_eq!(tracks.want(7, 1, 4999, true, true), Want::Yes { cap: 1, group: 0 });
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_late_answer_for_a_content_that_was_forgotten_settles_nothing_of_its_success
     let (mut tracks, keys) = started(2);
     tracks.forget(7);
     assert_eq!(tracks.positions(), 0);
-    assert!(tracks.admit(7, 1, 0, 0));
+    assert_eq!(tracks.admit(7, 1, 0, 0), Admitted::Yes);
     let new = tracks.start(7, 0, None).unwrap();
     assert!(!tracks.taken(keys[0]));
     assert_eq!(front(&tracks, false), None);
@@ -69,10 +69,37 @@ fn a_late_answer_for_a_content_that_was_forgotten_settles_nothing_of_its_success
 #[test]
 fn what_was_read_before_the_ledger_moved_on_is_read_again() {
     let mut tracks = Tracks::default();
-    assert!(!tracks.admit(7, 0, 2, 5), "the read began behind the progress, and nobody remembers why");
-    assert!(tracks.admit(7, 0, 2, 2));
-    tracks.start(7, 2, None).unwrap();
-    assert!(!tracks.admit(7, 1, 0, 0), "another body");
+    assert_eq!(
+        tracks.admit(7, 0, 2, 5),
+        Admitted::Again,
+        "the read began behind the progress, and nobody remembers why"
+    );
+    assert_eq!(tracks.admit(7, 0, 2, 2), Admitted::Yes);
+    let key = tracks.start(7, 2, None).unwrap();
+    assert_eq!(tracks.admit(7, 1, 0, 0), Admitted::Later, "another body, and something of the first is out");
+    tracks.back(key, |_| {});
+    assert_eq!(tracks.admit(7, 1, 0, 0), Admitted::Yes, "nobody waits for the first one any more");
+    assert_eq!((tracks.positions(), tracks.history(key)), (0, None));
+}
+
+#[test]
+fn what_waits_in_a_body_that_is_gone_waits_for_nothing() {
+    let (mut tracks, keys) = started(2);
+    tracks.back(keys[0], |_| {});
+    assert_eq!(tracks.due(0, false), [7]);
+    assert!(!tracks.gone(&[7]), "the other one is out");
+    tracks.taken(keys[1]);
+    assert!(tracks.gone(&[7]));
+    assert_eq!((tracks.next_due(), tracks.positions()), (None, 0));
+}
+
+#[test]
+fn with_the_memory_full_only_what_is_in_it_goes_out() {
+    let (mut tracks, keys) = started(1);
+    tracks.back(keys[0], |_| {});
+    assert_eq!(tracks.want(7, 0, 0, false, false), Want::Yes { cap: 0, group: 0 });
+    assert_eq!(tracks.want(7, 1, 0, false, false), Want::No);
+    assert_eq!(tracks.want(7, 1, 0, false, true), Want::Yes { cap: 0, group: 0 });
 }
 
 #[test]
@@ -97,6 +124,6 @@ fn a_clock_set_back_by_a_day_keeps_nothing_waiting() {
     let (mut tracks, keys) = started(1);
     let day = 24 * 3_600_000;
     tracks.back(keys[0], |history| history.retry_at = day + 1000);
-    assert_eq!(tracks.want(7, 0, day, false), Want::No);
-    assert_eq!(tracks.want(7, 0, 0, false), Want::Yes { cap: 0, group: 0 });
+    assert_eq!(tracks.want(7, 0, day, false, true), Want::No);
+    assert_eq!(tracks.want(7, 0, 0, false, true), Want::Yes { cap: 0, group: 0 });
 }

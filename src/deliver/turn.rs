@@ -30,13 +30,17 @@ pub(super) struct Read {
     pub eager: bool,
     /// At most so many messages.
     pub most: usize,
+    /// What was never handed out was looked at, too.
+    pub fresh: bool,
+    /// Contents of which something was due when this was asked for.
+    pub due: Vec<i64>,
     /// More is there than was read.
     pub cut: bool,
     turn: Turn,
 }
 
 impl Deliver {
-    /// Reads what the sink gets next. `failures`: since the sink last took something. Every second attempt after a failure offers something
+    /// Reads what the sink gets next; without `fresh` only what has been out and waits. `failures`: since the sink last took something. Every second attempt after a failure offers something
     /// else than what failed, so that one batch that never succeeds can be told from a sink that takes nothing.
     pub(super) fn read(
         &self,
@@ -44,24 +48,28 @@ impl Deliver {
         tracks: &Tracks,
         trust: &Trust,
         failures: u32,
+        fresh: bool,
     ) -> BoxFuture<'static, Result<Read, LedgerError>> {
         let (ledger, sink, now) = (self.ledger.clone(), self.sink, millis(&self.world));
         let patient = trust.probes() || failures.is_multiple_of(2);
-        let begun = tracks.begun(now, !patient);
+        let (begun, due) = (tracks.begun(now, !patient), tracks.due(now, !patient));
         // only after a failure is that read which waits for its time
-        let all = if patient && failures > 0 { tracks.begun(now, true) } else { Vec::new() };
+        let all = (patient && failures > 0).then(|| (tracks.begun(now, true), tracks.due(now, true)));
         let probe = trust.probes().then(|| trust.contents());
         async move {
-            let read = Read { pieces: Vec::new(), now, eager: !patient, most: usize::MAX, cut: false, turn };
+            let read =
+                Read { pieces: Vec::new(), now, eager: !patient, most: usize::MAX, fresh, due, cut: false, turn };
             if let Some(refused) = probe {
                 return probing(&ledger, sink, refused, begun, read).await;
             }
             let read = next(&ledger, sink, begun, read).await?;
-            // nothing but what failed: then that
-            if read.pieces.is_empty() && !read.eager && failures > 0 {
-                return next(&ledger, sink, all, Read { eager: true, ..read }).await;
+            match all {
+                // nothing but what failed: then that
+                Some((begun, due)) if read.pieces.is_empty() => {
+                    next(&ledger, sink, begun, Read { eager: true, due, ..read }).await
+                }
+                _ => Ok(read),
             }
-            Ok(read)
         }
         .boxed()
     }
@@ -96,13 +104,14 @@ async fn next(ledger: &Ledger, sink: i64, begun: Vec<(i64, i64)>, mut read: Read
     read.turn.count += 1;
     for live in [live_first, !live_first] {
         let place = if live { read.turn.live } else { read.turn.past };
-        let ask = Ask { sink, live, border, place, limit: PIECES, begun: begun.clone() };
+        let waiting = (!read.fresh).then(|| read.due.clone());
+        let ask = Ask { sink, live, border, place, limit: PIECES, begun: begun.clone(), only: waiting };
         let pieces = ledger.pieces(ask).await?;
         if let Some(first) = pieces.first() {
             // the others may not have fitted: they are next
             let place = Place { stream: first.stream };
             *(if live { &mut read.turn.live } else { &mut read.turn.past }) = place;
-            read.cut = pieces.len() >= PIECES;
+            read.cut = Piece::enough(&pieces, PIECES);
             read.pieces = pieces;
             break;
         }

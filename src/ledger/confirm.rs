@@ -88,6 +88,8 @@ fn is_open(connection: &Connection, sink: i64, step: &Progress, refused: u64) ->
             }
         }
         Some((progress, true, false)) if progress == step.from => {}
+        // the body that was fetched again has nothing in it for this sink
+        None if generation != step.generation => return Ok(false),
         _ => return Err(unfit(step)),
     }
     let settled = step.delivered + step.filtered + step.skipped + step.quarantined;

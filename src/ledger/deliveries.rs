@@ -6,6 +6,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Ledger, LedgerError, Millis, contents};
 
+/// No more is read for one batch once it has so many compressed bytes.
+const BYTES: usize = 2 << 20;
+
 /// Where a sink's round over the streams stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -44,6 +47,13 @@ pub struct Piece {
     pub body: Vec<u8>,
 }
 
+impl Piece {
+    /// No more is read for one batch. A chunk is at most 256 KiB, or one record of up to 16 MiB: few of the latter are enough.
+    pub fn enough(pieces: &[Piece], limit: usize) -> bool {
+        pieces.len() >= limit || pieces.iter().map(|piece| piece.body.len()).sum::<usize>() >= BYTES
+    }
+}
+
 /// How many bodies and bytes a sink has before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
@@ -68,6 +78,8 @@ pub struct Ask {
     pub limit: usize,
     /// Contents of which something is out already, and where to go on in them.
     pub begun: Vec<(i64, i64)>,
+    /// These contents only, in their order.
+    pub only: Option<Vec<i64>>,
 }
 
 impl Ledger {
@@ -77,13 +89,15 @@ impl Ledger {
             let mut pieces = Vec::new();
             let mut at = ask.place.stream;
             let mut wrapped = false;
-            while pieces.len() < ask.limit {
+            while !Piece::enough(&pieces, ask.limit) {
                 match next_stream(connection, ask.sink, at)? {
                     Some(stream) if !wrapped || stream <= ask.place.stream => {
                         at = stream;
-                        for (content, from) in next_contents(connection, &ask, stream, ask.limit - pieces.len())? {
+                        for (content, from) in
+                            next_contents(connection, &ask, stream, ask.limit.saturating_sub(pieces.len()))?
+                        {
                             chunks(connection, ask.sink, content, from, ask.limit, &mut pieces)?;
-                            if pieces.len() >= ask.limit {
+                            if Piece::enough(&pieces, ask.limit) {
                                 break;
                             }
                         }
@@ -186,8 +200,9 @@ fn next_contents(connection: &Connection, ask: &Ask, stream: i64, limit: usize) 
     {
         let (content, progress, records): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let from = from(&ask.begun, content, progress);
+        let asked = ask.only.as_ref().is_none_or(|only| only.binary_search(&content).is_ok());
         // the whole of it is out already
-        if from < records {
+        if from < records && asked {
             contents.push((content, from));
         }
     }
@@ -228,9 +243,12 @@ fn chunks(
     let mut statement = connection.prepare_cached(
         "SELECT first, records, body FROM chunk WHERE content = ?1 AND first + records > ?2 ORDER BY seq LIMIT ?3",
     )?;
-    let mut rows = statement.query(params![content, from, (limit - pieces.len()) as i64])?;
+    let mut rows = statement.query(params![content, from, limit.saturating_sub(pieces.len()) as i64])?;
     while let Some(row) = rows.next()? {
         let (first, records): (i64, i64) = (row.get(0)?, row.get(1)?);
+        if Piece::enough(pieces, limit) {
+            break;
+        }
         pieces.push(Piece {
             first,
             from: from.max(first),

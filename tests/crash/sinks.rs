@@ -33,6 +33,8 @@ pub struct Destination {
     poison: Arc<Mutex<Option<Poison>>>,
     lossy: Arc<Mutex<Option<Lossy>>>,
     tokens: Arc<Mutex<Vec<String>>>,
+    /// So many of the messages that were ever offered are refused by name, and which these are.
+    first: Arc<Mutex<(usize, Vec<EventId>)>>,
     pub failures: Arc<AtomicU64>,
 }
 
@@ -52,6 +54,8 @@ pub enum Says {
     Refused,
     /// `Retry`, as if it were not there.
     Retry,
+    /// `Retry` for those alone; the others are taken.
+    Alone,
 }
 
 /// Every so many calls the connection ends after `Ok`, and what had not settled on it is gone.
@@ -81,6 +85,11 @@ impl Destination {
     /// Refuses some messages from now on, or none.
     pub fn poison(&self, poison: Option<Poison>) {
         *self.poison.lock().unwrap() = poison;
+    }
+
+    /// Refuses the first so many messages that it is ever offered, by name, for ever.
+    pub fn refuse_first(&self, messages: usize) {
+        self.first.lock().unwrap().0 = messages;
     }
 
     /// Loses connections from now on, or none.
@@ -225,19 +234,37 @@ impl Sink for Open {
 }
 
 impl Open {
+    /// Refuses one by name, has taken those before it, and has not looked at those behind it.
+    fn refuses(&self, batch: &[Message], first: usize) -> SinkError {
+        self.take(&batch[..first]);
+        let cause = Cause("no such field".into());
+        let refused = vec![Refusal { position: first, cause: cause.clone() }];
+        SinkError::Refused { refused, untaken: (first + 1..batch.len()).collect(), cause }
+    }
+
     /// What the destination says to a batch with poison in it. What lies before the first is taken.
     fn spoiled(&self, batch: &[Message]) -> Option<SinkError> {
+        let mut known = self.destination.first.lock().unwrap();
+        for message in batch {
+            if known.1.len() < known.0 && !known.1.contains(&message.id) {
+                known.1.push(message.id);
+            }
+        }
+        if let Some(first) = batch.iter().position(|message| known.1.contains(&message.id)) {
+            return Some(self.refuses(batch, first));
+        }
         let poison = (*self.destination.poison.lock().unwrap())?;
         let first = batch.iter().position(|message| poison.spoils(&message.id))?;
         let cause = Cause("no such field".into());
         Some(match poison.says {
-            Says::Which => {
-                self.take(&batch[..first]);
-                let refused = vec![Refusal { position: first, cause: cause.clone() }];
-                SinkError::Refused { refused, untaken: (first + 1..batch.len()).collect(), cause }
-            }
+            Says::Which => self.refuses(batch, first),
             Says::Refused => SinkError::Refused { refused: vec![], untaken: vec![], cause },
             Says::Retry => SinkError::retry("busy"),
+            Says::Alone => {
+                let (bad, good): (Vec<_>, Vec<_>) = (0..batch.len()).partition(|at| poison.spoils(&batch[*at].id));
+                self.take(&good.into_iter().map(|at| batch[at].clone()).collect::<Vec<_>>());
+                SinkError::Retry { untaken: bad, after: None, cause }
+            }
         })
     }
 }

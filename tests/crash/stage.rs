@@ -77,6 +77,8 @@ pub struct Stage {
     /// How often `done` is asked.
     pub look: Duration,
     pub body_budget: u64,
+    /// Messages of one sink that may be out, wait or be unsettled at once.
+    pub positions: usize,
     /// Records that a story drops from a sink's quarantine.
     pub dropped: BTreeMap<&'static str, BTreeSet<EventId>>,
     /// Between two looks for requests: each is a gate.
@@ -128,6 +130,7 @@ impl Stage {
             poll: Duration::from_secs(300),
             look: Duration::from_secs(60),
             body_budget: 1 << 30,
+            positions: auditferry::deliver::POSITIONS,
             dropped: BTreeMap::new(),
             requests_every: Duration::from_secs(3600),
             activity: Activity::default(),
@@ -221,6 +224,7 @@ impl Stage {
             sinks: sinks.iter().map(|plan| self.sink(plan)).collect(),
             env: Arc::new(TestEnv(Arc::clone(&self.token))),
             body_budget: self.body_budget,
+            positions: self.positions,
             requests_every: self.requests_every,
             activity: self.activity.clone(),
         }

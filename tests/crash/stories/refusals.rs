@@ -110,6 +110,51 @@ fn a_sink_that_refuses_everything_is_blocked_and_quarantines_nothing() {
 }
 
 #[test]
+fn more_than_twenty_refused_messages_of_a_quiet_tenant_do_not_stop_the_sink() {
+    let mut profile = calm(2 * HOUR, HOUR);
+    profile.tenants[0].records_per_content = 25;
+    profile.tenants[0].end = Some(after(&profile, 12 * HOUR));
+    let mut stage = Stage::new(profile);
+    stage.start = HOUR;
+    let plan = SinkPlan::fake("siem");
+    stage.destination("siem").refuse_first(25);
+    let begun = stage.now();
+    live(&mut stage, std::slice::from_ref(&plan), 14 * HOUR, |stage| {
+        let hours = (stage.now() - begun) / 3_600_000;
+        // nothing else is there to tell by until the next content comes; then it is clear whose fault it is
+        if hours >= 3 {
+            assert_eq!(quarantined(stage, &plan).len(), 25, "after {hours} hours");
+            assert_eq!(stage.activity.sinks()["siem"].error, None, "after {hours} hours");
+        }
+    });
+    assert_eq!(crate::scenario::owed(&stage), 0);
+    arrived_once(&stage, "siem");
+}
+
+#[test]
+fn a_blocked_sink_is_tried_again_as_soon_as_its_secret_has_changed() {
+    let mut stage = stage(4 * 60);
+    let plan = SinkPlan { token: true, ..SinkPlan::fake("siem") };
+    let siem = stage.destination("siem");
+    siem.block(true);
+    let begun = stage.now();
+    let changed = Cell::new(None);
+    live(&mut stage, std::slice::from_ref(&plan), 4 * HOUR, |stage| {
+        if changed.get().is_none() && stage.now() > begun + 2 * 3_600_000 {
+            *stage.token.lock().unwrap() = "second".into();
+            siem.block(false);
+            changed.set(Some(stage.now()));
+        }
+        // the pause has grown to a quarter of an hour by then, and what was read is looked at every 30 s
+        if changed.get().is_some_and(|at| stage.now() >= at + 2 * 60_000) {
+            assert!(stage.taken("siem").len() > 100, "{:?}", stage.activity.sinks()["siem"].error);
+        }
+    });
+    assert!(changed.get().is_some());
+    arrived_once(&stage, "siem");
+}
+
+#[test]
 fn what_was_not_settled_when_the_connection_broke_goes_out_again() {
     let mut stage = stage(60);
     let plan = SinkPlan { settle: Duration::from_secs(10), ..SinkPlan::fake("soc") };
