@@ -13,7 +13,7 @@ use serde::Deserialize;
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// `Retry-After` in seconds.
+    /// The pause that it asks for.
     pub after: Option<Duration>,
     /// At most [`LONGEST_ANSWER`](crate::wire::LONGEST_ANSWER) bytes of the body; `None`: it is longer or was cut off.
     pub body: Option<Vec<u8>>,

@@ -90,9 +90,17 @@ async fn every_answer_of_the_table() {
 async fn a_pause_that_is_asked_for_is_told() {
     let collector = Collector::plain(Behaviour::default());
     let sink = collector.sink("ack = 'off'").await;
-    for (header, expected) in [("7", "retry [] after 7"), ("soon", "retry []"), ("-1", "retry []")] {
+    let sent = "Sun, 29 Nov 2026 16:00:00 GMT";
+    for (header, expected) in [
+        ("7", "retry [] after 7"),
+        ("Sun, 29 Nov 2026 16:02:00 GMT", "retry [] after 120"),
+        ("Mon, 30 Nov 2026 16:00:00 GMT", "retry [] after 900"),
+        ("Sun, 29 Nov 2026 15:59:00 GMT", "retry []"),
+        ("soon", "retry []"),
+        ("-1", "retry []"),
+    ] {
         let mut canned = Canned::code(503, 9);
-        canned.headers.push(("retry-after", header.to_string()));
+        canned.headers.extend([("retry-after", header.to_string()), ("date", sent.to_string())]);
         collector.hec.change(|b| b.canned = Some(canned));
         assert_eq!(short(&sink.deliver(batch(&bodies("a", 1))).await), expected);
     }
