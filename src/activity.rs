@@ -44,6 +44,8 @@ pub struct SinkActivity {
     pub taken_at: Option<Millis>,
     /// Age of the newest event taken, from its time to its confirmation (milliseconds).
     pub lag: Option<Millis>,
+    /// By file that it was opened with: when the first certificate in it ends.
+    pub certificates: BTreeMap<String, Millis>,
 }
 
 /// How one stream fares.

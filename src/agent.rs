@@ -14,6 +14,7 @@ use crate::{
     config::{Filter, Select},
     deliver::Deliver,
     env::SinkEnv,
+    expiry::Reminders,
     fetch::{Fetch, Origin},
     ledger::{Ledger, LedgerError, Millis, SinkSpec, StreamRow, StreamSpec},
     requests::Requests,
@@ -208,6 +209,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
     let fetch =
         Fetch { world: world.on("fetch"), ledger: ledger.clone(), origins, body_budget, activity: activity.clone() };
     loops.spawn(fetch.run(stop.clone()));
+    let reminders = Arc::new(Reminders::default());
     for sink in sinks {
         let Some(row) = sink_rows.iter().find(|row| row.name == sink.name) else { continue };
         let deliver = Deliver {
@@ -215,10 +217,16 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
             world: world.on("deliver"),
             ledger: ledger.clone(),
             sink: row.id,
-            name: sink.name,
+            name: sink.name.clone(),
             checked: Arc::from(sink.checked),
             limits: sink.limits,
-            env: SinkEnv::new(Arc::clone(&env), world.on("deliver")),
+            env: SinkEnv::new(
+                Arc::clone(&env),
+                world.on("deliver"),
+                sink.name,
+                activity.clone(),
+                Arc::clone(&reminders),
+            ),
             codec: sink.codec,
             filter: sink.filter,
             activity: activity.clone(),

@@ -12,7 +12,14 @@ use auditferry_contract::{Cause, Env, ExposeSecret, SecretRef, SecretString};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::{agent::millis, config::secret::Secrets, ledger::Millis, world::World};
+use crate::{
+    activity::Activity,
+    agent::millis,
+    config::secret::Secrets,
+    expiry::{self, Reminders},
+    ledger::Millis,
+    world::World,
+};
 
 /// A secret is read again after this long.
 const FRESH: Duration = Duration::from_secs(60);
@@ -70,25 +77,43 @@ enum Reading {
     Secret(String),
 }
 
-struct Known {
+/// What was found there.
+#[derive(Clone)]
+struct Found {
     reference: Option<SecretRef>,
     /// So that no secret lies about for being compared.
     digest: [u8; 32],
+    /// Of a file: when the first certificate in it ends.
+    end: Option<Millis>,
+}
+
+struct Known {
+    found: Found,
     cached: Option<(Millis, SecretString)>,
 }
 
 /// The [`Env`] of one sink: keeps secrets for 60 s, and knows what the sink was opened with, so that it is opened anew when that
-/// changes.
+/// changes. Of every file that goes by it tells when the certificates in it end.
 pub struct SinkEnv {
     inner: Arc<dyn Env>,
     world: World,
+    /// Of the sink.
+    name: String,
+    activity: Activity,
+    reminders: Arc<Reminders>,
     read: Mutex<BTreeMap<Reading, Known>>,
 }
 
 impl SinkEnv {
-    /// What `inner` gives, remembered.
-    pub fn new(inner: Arc<dyn Env>, world: World) -> Arc<SinkEnv> {
-        Arc::new(SinkEnv { inner, world, read: Mutex::default() })
+    /// What `inner` gives to the sink of this name, remembered. `reminders` is shared by all sinks.
+    pub fn new(
+        inner: Arc<dyn Env>,
+        world: World,
+        name: String,
+        activity: Activity,
+        reminders: Arc<Reminders>,
+    ) -> Arc<SinkEnv> {
+        Arc::new(SinkEnv { inner, world, name, activity, reminders, read: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Reading, Known>> {
@@ -99,6 +124,21 @@ impl SinkEnv {
     /// The sink is opened: what an earlier one read does not count any more; secrets stay cached.
     pub(crate) fn begin(&self) {
         self.lock().retain(|_, known| known.cached.is_some());
+        self.activity.sink(&self.name, |known| known.certificates.clear());
+    }
+
+    /// The first certificate in this file ends then.
+    fn ends(&self, file: &Path, end: Option<Millis>) {
+        let label = file.display().to_string();
+        self.activity.sink(&self.name, |known| {
+            match end {
+                Some(end) => known.certificates.insert(label, end),
+                None => known.certificates.remove(&label),
+            };
+        });
+        if let Some(words) = end.and_then(|end| self.reminders.due(file, end, millis(&self.world))) {
+            tracing::warn!(sink = self.name, "{words}");
+        }
     }
 
     /// Whether there is anything to look at.
@@ -114,19 +154,22 @@ impl SinkEnv {
     /// Looks again at all that was read; names what is different now. What can't be read now counts as unchanged: the connection that
     /// was opened with it still stands, and a file is being replaced perhaps.
     pub(crate) async fn changed(&self) -> Option<String> {
-        let known: Vec<(Reading, Option<SecretRef>, [u8; 32])> = {
-            let read = self.lock();
-            read.iter().map(|(reading, known)| (reading.clone(), known.reference.clone(), known.digest)).collect()
-        };
-        for (reading, reference, before) in known {
-            let now = match (&reading, &reference) {
-                (Reading::File(path), _) => self.inner.file(path).await.map(|bytes| digest(&bytes)),
+        let known: Vec<(Reading, Found)> =
+            self.lock().iter().map(|(reading, known)| (reading.clone(), known.found.clone())).collect();
+        for (reading, found) in known {
+            let now = match (&reading, &found.reference) {
+                (Reading::File(path), _) => self.inner.file(path).await.map(|bytes| {
+                    let now = digest(&bytes);
+                    // the sink is opened anew with its next batch only: the metric need not wait for that
+                    self.ends(path, if now == found.digest { found.end } else { expiry::earliest_end(&bytes) });
+                    now
+                }),
                 (Reading::Secret(_), Some(reference)) => {
                     self.inner.secret(reference).await.map(|secret| digest(secret.expose_secret().as_bytes()))
                 }
                 (Reading::Secret(_), None) => continue,
             };
-            if now.is_ok_and(|now| now != before) {
+            if now.is_ok_and(|now| now != found.digest) {
                 // what is cached is the old one
                 self.forget();
                 return Some(match reading {
@@ -159,15 +202,17 @@ impl Env for SinkEnv {
         }
         let secret = self.inner.secret(reference).await?;
         let digest = digest(secret.expose_secret().as_bytes());
-        let known = Known { reference: Some(reference.clone()), digest, cached: Some((now, secret.clone())) };
-        self.lock().insert(name, known);
+        let found = Found { reference: Some(reference.clone()), digest, end: None };
+        self.lock().insert(name, Known { found, cached: Some((now, secret.clone())) });
         Ok(secret)
     }
 
     async fn file(&self, path: &Path) -> Result<Bytes, Cause> {
         let bytes = self.inner.file(path).await?;
-        let known = Known { reference: None, digest: digest(&bytes), cached: None };
-        self.lock().insert(Reading::File(path.to_owned()), known);
+        let end = expiry::earliest_end(&bytes);
+        let found = Found { reference: None, digest: digest(&bytes), end };
+        self.lock().insert(Reading::File(path.to_owned()), Known { found, cached: None });
+        self.ends(path, end);
         Ok(bytes)
     }
 

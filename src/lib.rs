@@ -32,6 +32,7 @@ pub mod config;
 pub mod deliver;
 pub mod env;
 pub mod event;
+pub mod expiry;
 pub mod fetch;
 pub mod ledger;
 pub mod metrics;

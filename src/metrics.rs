@@ -48,6 +48,7 @@ definitions! {
     FAILING = "auditferry_sink_failures_in_a_row", "failures since the sink last took something", ["sink"];
     LAG = "auditferry_sink_event_lag_seconds", "time from the newest event of the last batch to its confirmation", ["sink"];
     UNCONFIGURED = "auditferry_sink_unconfigured", "1 for a sink that is gone from the configuration while something is owed to it", ["sink"];
+    CERTIFICATES = "auditferry_certificate_expires_timestamp_seconds", "when the first certificate in a PEM file that the sink uses ends, Unix time in seconds", ["sink", "file"];
     UNREADABLE_EVENTS = "auditferry_sink_unreadable_events_total", "records that mapping could not read, delivered as unreadable events", ["sink"];
     REQUESTS = "auditferry_api_requests_total", "requests to the audit API and the token endpoint, by operation and outcome code", ["source", "operation", "code"];
     THROTTLED = "auditferry_api_throttled_total", "answers that asked to slow down", ["source"];
@@ -181,6 +182,13 @@ fn sinks(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     )?;
     scrape
         .gauge(&FAILING, live.iter().map(|(name, sink)| (vec![name.as_str()], f64::from(sink.failures))).collect())?;
+    let mut certificates = Vec::new();
+    for (name, sink) in live {
+        let ends =
+            sink.certificates.iter().map(|(file, end)| (vec![name.as_str(), file.as_str()], *end as f64 / 1000.0));
+        certificates.extend(ends);
+    }
+    scrape.gauge(&CERTIFICATES, certificates)?;
     let lag = live.iter().filter_map(|(name, sink)| Some((vec![name.as_str()], sink.lag? as f64 / 1000.0)));
     scrape.gauge(&LAG, lag.collect())
 }

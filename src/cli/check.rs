@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::{ConfigArgs, Exit};
 use crate::{
     config::{self, Config, Line, SinkConfig, SourceConfig, secret::Secrets},
-    ledger::{Ledger, SinkView},
+    expiry,
+    ledger::{Ledger, Millis, SinkView},
 };
 
 /// Options of `check`.
@@ -67,7 +68,7 @@ pub fn run(args: &Args, registry: &[SinkKind]) -> Exit {
             let mistakes = report.lines();
             Outcome { ok: false, mistakes, unresolved: Vec::new(), warnings: Vec::new(), tables: Vec::new() }
         }
-        Ok(config) => examine(&config, &Secrets::default()),
+        Ok(config) => examine(&config, &Secrets::default(), super::ledger_args::now()),
     };
     if args.json {
         // plain strings and lists: this can't fail; if it ever did, the empty text would be no JSON, and noticed
@@ -79,8 +80,8 @@ pub fn run(args: &Args, registry: &[SinkKind]) -> Exit {
     if outcome.ok { Exit::Done } else { Exit::Configuration }
 }
 
-/// Looks at what a configuration refers to; connects to nothing.
-pub fn examine(config: &Config, secrets: &Secrets) -> Outcome {
+/// Looks at what a configuration refers to; connects to nothing. `now`: which certificates end soon.
+pub fn examine(config: &Config, secrets: &Secrets, now: Millis) -> Outcome {
     let (mut unresolved, mut warnings, mut tables) = (Vec::new(), Vec::new(), Vec::new());
     tables.push(Table { table: "agent", name: None, settings: settings(config.agent.settings()), promise: None });
     let mut look = |whose: String, reference: &SecretRef| {
@@ -101,19 +102,24 @@ pub fn examine(config: &Config, secrets: &Secrets) -> Outcome {
         tables.push(sink_table(sink));
     }
     for sink in &config.sinks {
-        let files = sink.checked.files();
-        unresolved.extend(
-            files
-                .iter()
-                .filter_map(|file| pem(file, b"-----BEGIN ", "neither a certificate nor a key").err())
-                .map(|words| format!("sink `{}`: {words}", sink.name)),
-        );
+        for file in sink.checked.files() {
+            match pem(&file, b"-----BEGIN ", "neither a certificate nor a key") {
+                Ok(bytes) => {
+                    let soon = expiry::earliest_end(&bytes).and_then(|end| expiry::words(&file, end, now));
+                    warnings.extend(soon.map(|words| format!("sink `{}`: {words}", sink.name)));
+                }
+                Err(words) => unresolved.push(format!("sink `{}`: {words}", sink.name)),
+            }
+        }
     }
     for source in &config.sources {
-        if let Some(ca) = &source.ca
-            && let Err(words) = pem(ca, b"-----BEGIN CERTIFICATE-----", "no certificate")
-        {
-            unresolved.push(format!("source `{}`, ca: {words}", source.name));
+        match source.ca.as_ref().map(|ca| (ca, pem(ca, b"-----BEGIN CERTIFICATE-----", "no certificate"))) {
+            None => {}
+            Some((ca, Ok(bytes))) => {
+                let soon = expiry::earliest_end(&bytes).and_then(|end| expiry::words(ca, end, now));
+                warnings.extend(soon.map(|words| format!("source `{}`, ca: {words}", source.name)));
+            }
+            Some((_, Err(words))) => unresolved.push(format!("source `{}`, ca: {words}", source.name)),
         }
         if source.cloud == config::Cloud::China {
             let words = "the hosts of cloud `china` are not in Microsoft's reference: compare them with your tenant's";
@@ -145,10 +151,10 @@ fn gone_sinks(config: &Config) -> Vec<String> {
 }
 
 /// A PEM file: what it holds is looked at when it is used.
-fn pem(path: &Path, begin: &[u8], what: &str) -> Result<(), String> {
+fn pem(path: &Path, begin: &[u8], what: &str) -> Result<Vec<u8>, String> {
     let bytes = fs::read(path).map_err(|error| format!("file {} can't be read: {error}", path.display()))?;
     match bytes.windows(begin.len()).any(|window| window == begin) {
-        true => Ok(()),
+        true => Ok(bytes),
         false => Err(format!("file {} holds {what}: it must be PEM", path.display())),
     }
 }

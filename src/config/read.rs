@@ -1,11 +1,11 @@
 //! Readers of the agent's own tables, beside those of the contract: choices, GUIDs, origins, names.
 
 use auditferry_contract::{
-    Options,
+    Options, is_loopback,
     options::{mistake, text},
     toml_span::{Deserialize, Spanned, Value, value::ValueInner},
 };
-use url::{Host, Url};
+use url::Url;
 
 use super::suggest;
 
@@ -52,7 +52,7 @@ pub fn origin(table: &mut Options<'_>, name: &'static str) -> Option<Url> {
         Err(error) => Some((format!("`{name}` is not a URL: {error}"), "write it as \"https://host\"")),
         Ok(url) => match url.scheme() {
             "https" if bare(&url) => return Some(url),
-            "http" if bare(&url) && loopback(&url) => return Some(url),
+            "http" if bare(&url) && url.host_str().is_some_and(is_loopback) => return Some(url),
             "http" if bare(&url) => Some((
                 format!("`{name}` is plain http to another machine"),
                 "the bearer token would travel in clear: use https",
@@ -88,16 +88,6 @@ pub fn proxy(table: &mut Options<'_>, name: &'static str) -> Option<Url> {
 fn bare(url: &Url) -> bool {
     let user = !url.username().is_empty() || url.password().is_some();
     !user && url.host().is_some() && matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none()
-}
-
-/// True when the host is this machine.
-pub fn loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
 }
 
 /// An element of a list, with its place.

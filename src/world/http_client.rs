@@ -100,11 +100,7 @@ impl Http for ReqwestHttp {
 
 /// Loopback and the metadata addresses of clouds are this machine: no proxy has business there.
 fn never_proxied(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    match host.parse::<std::net::IpAddr>() {
-        Ok(ip) => ip.is_loopback() || ip == std::net::IpAddr::from([169, 254, 169, 254]),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
-    }
+    uri.host().is_some_and(|host| auditferry_contract::is_loopback(host) || host == "169.254.169.254")
 }
 
 /// Plain words for why nothing came.

@@ -4,6 +4,7 @@
 
 mod agent;
 mod books;
+mod certificates;
 mod demo;
 mod doors;
 mod gone;

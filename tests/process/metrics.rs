@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// Metrics that have no series while nothing of the kind has happened.
-const QUIET: [&str; 4] = [
+const QUIET: [&str; 5] = [
+    "auditferry_certificate_expires_timestamp_seconds",
     "auditferry_stream_failing",
     "auditferry_lost_contents_total",
     "auditferry_sink_unconfigured",

@@ -35,11 +35,13 @@
 //! # assert_eq!(checked.limits().message_bytes, 8192);
 //! ```
 
+mod host;
 mod message;
 pub mod options;
 mod secret;
 mod sink;
 
+pub use host::is_loopback;
 pub use message::{Batch, EventId, Format, Message, NotAnEventId, Severity};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use secret::SecretRef;

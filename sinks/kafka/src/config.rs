@@ -1,10 +1,10 @@
 //! The options.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use auditferry_contract::{
-    CheckedSink, ConfigErrors, Confirmation, Env, Format, Limits, Options, SecretRef, Sink, SinkError,
+    CheckedSink, ConfigErrors, Confirmation, Env, Format, Limits, Options, SecretRef, Sink, SinkError, is_loopback,
     options::{ByteSize, TimeSpan, duration, missing, mistake, required_text, size, text},
     toml_span::{Deserialize, Spanned, Value},
 };
@@ -39,7 +39,7 @@ pub fn check(mut options: Options<'_>, format: &Format) -> Result<Box<dyn Checke
     }
     let encrypted = encrypted.map_or(tls.is_set(), |given| given.value);
     if let Some(given) = sasl.as_ref().filter(|given| given.value.0.mechanism == "PLAIN" && !encrypted)
-        && !brokers.as_ref().is_some_and(|all| all.iter().all(|broker| is_loopback(broker)))
+        && !brokers.as_ref().is_some_and(|all| all.iter().all(|broker| is_loopback(host(broker))))
     {
         let hint = "set `tls = true` (and mind the port: brokers listen on another one for TLS), or use SCRAM";
         options.errors.push(mistake(given.span, "PLAIN without TLS shows the password to the network", hint));
@@ -114,10 +114,8 @@ fn is_broker(text: &str) -> bool {
     host && port
 }
 
-fn is_loopback(broker: &str) -> bool {
-    let host = broker.rsplit_once(':').map_or(broker, |(host, _)| host);
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+fn host(broker: &str) -> &str {
+    broker.rsplit_once(':').map_or(broker, |(host, _)| host)
 }
 
 /// A name that Kafka allows (`org.apache.kafka.common.internals.Topic`): 249 characters at most, `.` and `..` are none.
@@ -238,6 +236,9 @@ mod tests {
         let plain = format!("topic = 'a'\nsasl = {{ mechanism = 'PLAIN', username = 'u', {PASSWORD} }}");
         for brokers in ["['localhost:9092']", "['127.0.0.1:1', '[::1]:65535']"] {
             assert!(checked(&format!("brokers = {brokers}\n{plain}")).is_ok(), "{brokers}");
+        }
+        for brokers in ["['localhost:9092', 'k:9092']", "['localhost.example:9092']", "[]"] {
+            assert!(checked(&format!("brokers = {brokers}\n{plain}")).is_err(), "{brokers}");
         }
     }
 

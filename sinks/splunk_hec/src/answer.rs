@@ -13,7 +13,7 @@ use serde::Deserialize;
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// `Retry-After` in seconds.
+    /// The pause that it asks for.
     pub after: Option<Duration>,
     /// At most [`LONGEST_ANSWER`](crate::wire::LONGEST_ANSWER) bytes of the body; `None`: it is longer or was cut off.
     pub body: Option<Vec<u8>>,
@@ -27,9 +27,6 @@ pub struct Said {
     /// The question to ask later: when is it indexed?
     #[serde(rename = "ackId", alias = "ackID")]
     pub ack: Option<u64>,
-    /// Position of the event at which the collector stopped.
-    #[serde(rename = "invalid-event-number")]
-    pub invalid: Option<i64>,
 }
 
 /// What follows from an answer.
@@ -39,7 +36,7 @@ pub enum Class {
     Taken,
     /// Nothing is known to be taken, and the messages are not at fault.
     Retry,
-    /// One message is at fault, that of `invalid-event-number`; the ones before it were taken.
+    /// One message is at fault, and nobody can be believed who says which.
     Culprit,
     /// The request is too large.
     TooLarge,
@@ -177,21 +174,19 @@ impl Answer {
         match self.class() {
             Class::Taken | Class::Retry => SinkError::Retry { untaken: Vec::new(), after: self.after, cause },
             Class::Blocked => SinkError::Blocked { cause },
-            Class::TooLarge => refused(count, None, cause),
-            Class::Culprit => {
-                let at = self.said().and_then(|said| usize::try_from(said.invalid?).ok());
-                refused(count, at.filter(|at| *at < count), cause)
-            }
+            Class::TooLarge | Class::Culprit => refused(count, cause),
         }
     }
 }
 
-/// One message alone is the culprit whatever number comes along; of several, `at` is it, and without it the agent halves.
-fn refused(count: usize, at: Option<usize>, cause: Cause) -> SinkError {
-    let at = if count == 1 { Some(0) } else { at };
-    let refused = at.map(|position| Refusal { position, cause: cause.clone() }).into_iter().collect();
-    let untaken = at.map_or_else(Vec::new, |at| (at + 1..count).collect());
-    SinkError::Refused { refused, untaken, cause }
+/// One message alone is at fault; of several it is not known which, and the agent halves.
+///
+/// `invalid-event-number` would name it, but nothing vouches for it (docs/decisions/0010): Splunk takes the events before it, without
+/// an acknowledgement, and counts from 0 or from 1; the OpenTelemetry Collector gives the same number and takes none. Believed when it
+/// is wrong, it would confirm an event that nobody has, or blame an innocent one. Not believed, it costs repeats.
+fn refused(count: usize, cause: Cause) -> SinkError {
+    let refused = if count == 1 { vec![Refusal { position: 0, cause: cause.clone() }] } else { Vec::new() };
+    SinkError::Refused { refused, untaken: Vec::new(), cause }
 }
 
 #[cfg(test)]

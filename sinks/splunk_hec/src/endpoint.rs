@@ -1,6 +1,7 @@
 //! Where events and questions go.
 
-use url::{Host, Url};
+use auditferry_contract::is_loopback;
+use url::Url;
 
 /// Where Splunk takes JSON envelopes (Splunk's page "HTTP Event Collector REST API endpoints").
 const EVENTS: &str = "/services/collector/event";
@@ -31,7 +32,7 @@ impl Endpoint {
                 "options of the event go into options of the sink",
             ));
         }
-        if events.scheme() == "http" && !is_loopback(&events) {
+        if events.scheme() == "http" && !events.host_str().is_some_and(is_loopback) {
             return Err((
                 "plain http would show the token to the network",
                 "write https://; http is for loopback only",
@@ -65,16 +66,7 @@ impl Endpoint {
 
     /// True when it is this machine, where a proxy has no business.
     pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.events)
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
+        self.events.host_str().is_some_and(is_loopback)
     }
 }
 
@@ -115,11 +107,18 @@ mod tests {
             "https://h#x",
             "http://splunk.example:8088",
             "http://10.0.0.1:8088",
+            "http://localhost.example:8088",
             "https://h/services/collector/raw",
         ] {
             assert!(Endpoint::parse(bad).is_err(), "{bad}");
         }
-        for good in ["http://127.0.0.1:8088", "http://127.3.2.1:1", "http://[::1]:8088", "http://localhost:8088"] {
+        for good in [
+            "http://127.0.0.1:8088",
+            "http://127.3.2.1:1",
+            "http://[::1]:8088",
+            "http://LOCALHOST:8088",
+            "http://127.1",
+        ] {
             assert!(Endpoint::parse(good).is_ok(), "{good}");
         }
     }

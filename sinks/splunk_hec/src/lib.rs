@@ -1,7 +1,7 @@
 //! Events to the Splunk HTTP Event Collector (HEC). See the crate's `README.md` for its promise, options and pitfalls.
 //!
 //! Read `sink` first: what one call does. `envelope` writes the body, `wire` sends it, `answer` says what Splunk's answer
-//! means, `ack` waits until Splunk has indexed what it took.
+//! means, `pause` how long to wait, `ack` waits until Splunk has indexed what it took.
 
 mod ack;
 mod answer;
@@ -9,6 +9,7 @@ mod config;
 mod cookies;
 mod endpoint;
 mod envelope;
+mod pause;
 mod sink;
 mod wire;
 

@@ -8,15 +8,13 @@ use std::{collections::BTreeMap, error::Error as _, io, sync::Arc, time::Duratio
 
 use auditferry_contract::{Cause, Env, ExposeSecret, SecretString, SinkError};
 use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE,
-};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use reqwest::{Client, Proxy, Url};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{ack::Indexed, answer::Answer, answer::Class, cookies::Cookies, endpoint::Endpoint};
+use crate::{ack::Indexed, answer::Answer, answer::Class, cookies::Cookies, endpoint::Endpoint, pause};
 
 /// How much of an answer is read; Splunk's are under 200 bytes, its HTML pages under 1 kB.
 pub const LONGEST_ANSWER: usize = 64 << 10;
@@ -134,7 +132,7 @@ impl Wire {
         let mut response = request.send().await.map_err(|error| explain(&error, &self.place(), within))?;
         self.cookies.keep(response.headers().get_all(SET_COOKIE).iter());
         let status = response.status().as_u16();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let after = pause::asked(response.headers());
         // the status counts even when its body does not come whole
         let mut body = Some(Vec::new());
         while let Some(read) = &mut body {
@@ -144,7 +142,7 @@ impl Wire {
                 Ok(Some(_)) | Err(_) => body = None,
             }
         }
-        Ok(Answer { status, after: after.map(Duration::from_secs), body })
+        Ok(Answer { status, after, body })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Addresses: what we build, and which of those in answers may be followed (invariant I11).
 
+use auditferry_contract::is_loopback;
 use url::Url;
 
 /// Where a base URL leads: scheme, host and port, and the prefix to put before a path.
@@ -19,7 +20,7 @@ impl Origin {
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
             return Err("a base address has scheme, host and port only".to_owned());
         }
-        if url.scheme() == "http" && !is_loopback(&url) {
+        if url.scheme() == "http" && !url.host_str().is_some_and(is_loopback) {
             return Err(format!("{base} is not encrypted: use https (plain http is for loopback only)"));
         }
         Ok(Origin { base: base.trim_end_matches('/').to_owned(), url })
@@ -79,15 +80,6 @@ pub(super) fn shown(address: &str) -> String {
 
 fn without_fragment(address: &str) -> &str {
     address.split('#').next().unwrap_or(address)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]
