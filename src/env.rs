@@ -29,13 +29,13 @@ const LARGEST: u64 = 1 << 20;
 /// The agent's [`Env`].
 pub struct AgentEnv {
     world: World,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
 }
 
 impl AgentEnv {
     /// Reads secrets from files and the environment.
     pub fn new(world: World, secrets: Secrets) -> Arc<AgentEnv> {
-        Arc::new(AgentEnv { world, secrets })
+        Arc::new(AgentEnv { world, secrets: Arc::new(secrets) })
     }
 }
 
@@ -46,21 +46,39 @@ impl Env for AgentEnv {
     }
 
     async fn secret(&self, reference: &SecretRef) -> Result<SecretString, Cause> {
-        Ok(self.secrets.resolve(reference)?)
+        let (secrets, reference) = (Arc::clone(&self.secrets), reference.clone());
+        // a file on a mount that hangs holds up whoever asked for it, and nobody else
+        match tokio::task::spawn_blocking(move || secrets.resolve(&reference)).await {
+            Ok(secret) => Ok(secret?),
+            Err(error) => Err(Cause(format!("reading a secret was interrupted: {error}"))),
+        }
     }
 
     async fn file(&self, path: &Path) -> Result<Bytes, Cause> {
         let path = path.to_owned();
-        let read = move || -> std::io::Result<Bytes> {
-            if std::fs::metadata(&path)?.len() > LARGEST {
-                return Err(std::io::Error::other(format!("{} is larger than 1 MiB", path.display())));
+        let read = move || -> Result<Bytes, Cause> {
+            let shown = path.display();
+            let wrong = |error: std::io::Error| match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    Cause(format!("{shown} is not there; put the file there, or correct its path in the configuration"))
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    Cause(format!("{shown} can't be read: permission denied; let the agent's user read it"))
+                }
+                _ => Cause(format!("{shown} can't be read: {error}")),
+            };
+            let about = std::fs::metadata(&path).map_err(wrong)?;
+            // a pipe would be waited for
+            if !about.is_file() {
+                return Err(Cause(format!("{shown} is no regular file")));
             }
-            std::fs::read(&path)
-                .map(Bytes::from)
-                .map_err(|error| std::io::Error::new(error.kind(), format!("can't read {}: {error}", path.display())))
+            if about.len() > LARGEST {
+                return Err(Cause(format!("{shown} is larger than 1 MiB: that is no certificate or key")));
+            }
+            std::fs::read(&path).map(Bytes::from).map_err(wrong)
         };
         match tokio::task::spawn_blocking(read).await {
-            Ok(read) => read.map_err(Cause::from),
+            Ok(read) => read,
             Err(error) => Err(Cause(format!("reading a file was interrupted: {error}"))),
         }
     }
@@ -69,6 +87,9 @@ impl Env for AgentEnv {
         u128::from(self.world.random.next()) << 64 | u128::from(self.world.random.next())
     }
 }
+
+/// Stands for what could not be read: no SHA-256 that anybody will ever see.
+const UNREADABLE: [u8; 32] = [0; 32];
 
 /// Something that a sink was opened with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -200,7 +221,15 @@ impl Env for SinkEnv {
         {
             return Ok(secret.clone());
         }
-        let secret = self.inner.secret(reference).await?;
+        let secret = match self.inner.secret(reference).await {
+            Ok(secret) => secret,
+            Err(cause) => {
+                // that it can be read is a change, too
+                let found = Found { reference: Some(reference.clone()), digest: UNREADABLE, end: None };
+                self.lock().insert(name, Known { found, cached: None });
+                return Err(cause);
+            }
+        };
         let digest = digest(secret.expose_secret().as_bytes());
         let found = Found { reference: Some(reference.clone()), digest, end: None };
         self.lock().insert(name, Known { found, cached: Some((now, secret.clone())) });
@@ -208,7 +237,14 @@ impl Env for SinkEnv {
     }
 
     async fn file(&self, path: &Path) -> Result<Bytes, Cause> {
-        let bytes = self.inner.file(path).await?;
+        let bytes = match self.inner.file(path).await {
+            Ok(bytes) => bytes,
+            Err(cause) => {
+                let found = Found { reference: None, digest: UNREADABLE, end: None };
+                self.lock().insert(Reading::File(path.to_owned()), Known { found, cached: None });
+                return Err(cause);
+            }
+        };
         let end = expiry::earliest_end(&bytes);
         let found = Found { reference: None, digest: digest(&bytes), end };
         self.lock().insert(Reading::File(path.to_owned()), Known { found, cached: None });

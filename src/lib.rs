@@ -54,6 +54,9 @@ pub fn features() -> Vec<&'static str> {
     let all = [
         ("stdout", cfg!(feature = "stdout")),
         ("file", cfg!(feature = "file")),
+        ("splunk_hec", cfg!(feature = "splunk_hec")),
+        ("syslog", cfg!(feature = "syslog")),
+        ("kafka", cfg!(any(feature = "kafka", feature = "kafka-system-openssl"))),
         ("testing", cfg!(feature = "testing")),
     ];
     all.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect()

@@ -3,6 +3,7 @@
 mod asking;
 pub mod check;
 pub mod demo;
+mod heap;
 mod ledger_args;
 mod logging;
 pub mod map;
@@ -151,6 +152,7 @@ pub struct ConfigArgs {
 
 /// Parses the command line and runs the command. A custom main calls this with its own sink kinds.
 pub fn main(registry: &[SinkKind]) -> ExitCode {
+    heap::few_arenas();
     let matches = command(registry).try_get_matches();
     match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => dispatch(cli.command, registry),

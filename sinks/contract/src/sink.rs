@@ -72,8 +72,8 @@ impl fmt::Display for Confirmation {
 
 /// An open connection to one destination.
 ///
-/// What an implementer may assume: batches keep the [`Limits`]; no new call starts after one failed; a sink that
-/// failed is dropped, never used again; options were checked. What it may **not** assume: that a call is polled to
+/// What an implementer may assume: batches keep the [`Limits`]; no new call starts after one failed with `Retry` or
+/// `Blocked`; a sink that failed so is dropped, never used again; options were checked. What it may **not** assume: that a call is polled to
 /// its end (the agent may abandon it at any await, drop the sink, open a new one and send again), or that messages
 /// are new (a restart repeats what was not confirmed).
 #[async_trait]
@@ -131,6 +131,7 @@ pub enum SinkError {
         cause: Cause,
     },
     /// The fault is in the messages: `refused` will never be taken, `untaken` were not looked at, every other one was taken.
+    /// The sink stays in use: it has looked at the messages, so it is in order.
     Refused {
         /// What will never be taken; empty: it is not known which, and the culprit is among `untaken`, or anywhere in the
         /// batch when that is empty too. The agent halves until it is found.
