@@ -1,4 +1,4 @@
-//! The real binary: killed over and over, stopped, run twice, starved.
+//! The real binary: killed over and over, stopped, run twice, starved, poisoned, set wrongly.
 
 #![allow(clippy::disallowed_methods, reason = "real processes run in real time")]
 
@@ -7,14 +7,17 @@ mod books;
 mod certificates;
 mod demo;
 mod doors;
+mod fakes;
 mod gone;
 mod kill;
 mod ledger;
 mod logs;
 mod metrics;
+mod poison;
 mod quarantine;
 mod receivers;
 mod refusals;
+mod settings;
 mod starved;
 mod stop;
 mod support;

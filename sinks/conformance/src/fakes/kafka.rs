@@ -1,9 +1,12 @@
 //! A Kafka cluster in memory: librdkafka's mock cluster, and a consumer that reads everything.
 //!
 //! It speaks the real protocol over loopback, and can lose brokers, leaders and answers. It has no TLS and no SASL, looks
-//! into no message, does not know a repeat when it sees one, and keeps 5 MiB a partition: the consumer reads along.
+//! into no message (an [`Inspector`] in front of it does), does not know a repeat when it sees one, and keeps 5 MiB a
+//! partition: the consumer reads along.
 //!
 //! The mock cluster is not `Send`, so one thread owns it and runs what it is asked to.
+
+mod inspector;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -28,6 +31,7 @@ use rdkafka::{
 
 use super::Arrivals;
 
+pub use inspector::Inspector;
 pub use rdkafka::types::RDKafkaRespErr as Code;
 
 /// How many records are kept with key and headers.
