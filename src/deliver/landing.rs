@@ -33,7 +33,7 @@ const PARDON: Millis = 10 * 60_000;
 
 impl Deliver {
     /// Takes note of what happened.
-    pub(super) async fn happened(&self, course: &mut Course, event: Event) -> Result<(), LedgerError> {
+    pub(super) fn happened(&self, course: &mut Course, event: Event) -> Result<(), LedgerError> {
         match event {
             Event::Landed(Landing::Answered(flown, Ok(())))
                 if self.limits.settle.is_zero() || self.world.gate.mutant("settled at once") =>
@@ -58,7 +58,7 @@ impl Deliver {
             }
             Event::Watched(_) | Event::Continue | Event::Woken => {}
         }
-        self.tell(course).await
+        Ok(())
     }
 
     /// Makes the next batch of what was read.
@@ -314,7 +314,7 @@ impl Deliver {
     }
 
     /// Writes into the ledger why this sink fails, or that it does not, when that has changed: `status` is another process.
-    async fn tell(&self, course: &mut Course) -> Result<(), LedgerError> {
+    pub(super) async fn tell(&self, course: &mut Course) -> Result<(), LedgerError> {
         let words = self.activity.sink_error(&self.name);
         // nothing is known before the first attempt
         if course.told.as_ref() == Some(&words) || (words.is_none() && course.taken == 0) {

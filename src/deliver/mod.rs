@@ -80,6 +80,8 @@ impl Deliver {
         woken.as_mut().enable();
         loop {
             self.start(course)?;
+            // after a failure was weighed, which is done in `start` once nothing runs any more
+            self.tell(course).await?;
             let event = tokio::select! {
                 biased;
                 () = stop.wait() => return Ok(()),
@@ -88,7 +90,7 @@ impl Deliver {
                 () = self.world.sleep(TICK) => Event::Woken,
             };
             let woken = matches!(event, Event::Woken);
-            self.happened(course, event).await?;
+            self.happened(course, event)?;
             if woken {
                 // at the latest now the ledger is looked at again
                 course.idle = false;

@@ -34,7 +34,7 @@ impl Deliver {
                 () = &mut time => break,
             };
             match event {
-                Event::Landed(_) | Event::Lost(_) | Event::Confirmed(Ok(_)) => self.happened(course, event).await?,
+                Event::Landed(_) | Event::Lost(_) | Event::Confirmed(Ok(_)) => self.happened(course, event)?,
                 // said already, and what is not confirmed is sent again
                 Event::Confirmed(Err(error)) if error.passes() => return Ok(()),
                 Event::Confirmed(Err(error)) => return Err(error),

@@ -29,13 +29,11 @@ const SMALL: usize = 500_000;
 
 /// Three of them are poison: one holds a text that a receiver can't bear, one is wider than some take, and one is no record at all,
 /// of which codec `raw` can't make anything small enough for a file: each of its quotes takes four bytes there.
-fn records(unreadable: bool) -> Vec<String> {
+fn records() -> Vec<String> {
     let mut records: Vec<_> = (0..RECORDS).map(|number| record(number, &[])).collect();
     records[MARKED] = record(MARKED, &[("UserId", POISON)]);
     records[WIDE] = record(WIDE, &[("Comment", &"x".repeat(600_000))]);
-    if unreadable {
-        records[HUGE] = serde_json::to_string(&"\"".repeat(9 << 19)).unwrap();
-    }
+    records[HUGE] = serde_json::to_string(&"\"".repeat(9 << 19)).unwrap();
     records
 }
 
@@ -43,6 +41,12 @@ fn records(unreadable: bool) -> Vec<String> {
 fn start(stage: &Stage) -> Process {
     let open = |name| fs::OpenOptions::new().append(true).create(true).open(stage.path(name)).unwrap();
     Process(stage.command(&["run"]).stdout(open("stdout.jsonl")).stderr(open("agent.log")).spawn().unwrap())
+}
+
+/// The event ids of what arrived. A collector that refuses a batch does not say what it has taken: those before the culprit come again
+/// while it is looked for (docs/decisions/0010).
+fn some(arrivals: &Arrivals) -> BTreeSet<String> {
+    arrivals.counts().into_keys().map(|id| id.to_string()).collect()
 }
 
 /// The event ids of what arrived, none twice.
@@ -65,20 +69,8 @@ fn mixed(path: &Path, known: &BTreeMap<String, String>) -> BTreeSet<String> {
 }
 
 #[test]
-fn one_at_each_receiver_holds_up_nobody_and_is_delivered_once_its_cause_is_gone() {
-    at_each_sink(false);
-}
-
-#[test]
-#[ignore = "every sink stands still at the content with the unreadable text of 9 MB: not yet understood"]
 fn one_at_each_sink_holds_up_nobody_and_is_delivered_once_its_cause_is_gone() {
-    at_each_sink(true);
-}
-
-/// `unreadable`: with what is poison to a file and to standard output.
-fn at_each_sink(unreadable: bool) {
-    let records = records(unreadable);
-    let more = u64::from(unreadable);
+    let records = records();
     let mut stage = stage(&records);
     let receivers = Receivers::new();
     let (hec, at_hec) =
@@ -105,8 +97,7 @@ fn at_each_sink(unreadable: bool) {
     };
     stage.configure("", &sinks("codec = \"raw\"", ""));
     let mut agent = start(&stage);
-    let mut poisons =
-        BTreeMap::from([("all", 0), ("file", more), ("hec", 2), ("kafka", 1), ("stdout", more), ("syslog", 1 + more)]);
+    let mut poisons = BTreeMap::from([("all", 0), ("file", 1), ("hec", 2), ("kafka", 1), ("stdout", 1), ("syslog", 2)]);
     let stands = |poisons: &BTreeMap<&str, u64>| -> BTreeMap<String, [u64; 3]> {
         poisons.iter().map(|(sink, poison)| (sink.to_string(), [RECORDS as u64 - poison, *poison, 0])).collect()
     };
@@ -125,12 +116,11 @@ fn at_each_sink(unreadable: bool) {
         .collect();
     let id_of = |number: usize| known[&format!("{number:08x}-aaaa-4000-8000-000000000000")].clone();
     let other = all.iter().find(|uid| !known.values().any(|known| known == *uid));
-    assert_eq!(other.is_some(), unreadable);
-    let huge = other.cloned().unwrap_or_default();
+    let huge = other.cloned().expect("the text that is no record arrived as an event");
     let (marked, wide) = (id_of(MARKED), id_of(WIDE));
     let but = |poison: &[&String]| all.iter().filter(|id| !poison.contains(id)).cloned().collect::<BTreeSet<_>>();
     assert!(kafka.catch_up() && kafka.missed() == 0);
-    assert_eq!(once(&at_hec), but(&[&marked, &wide]));
+    assert_eq!(some(&at_hec), but(&[&marked, &wide]));
     assert_eq!(once(&at_kafka), but(&[&marked]));
     assert_eq!(once(&at_syslog), but(&[&wide, &huge]));
     for file in ["file.jsonl", "stdout.jsonl"] {
@@ -149,7 +139,7 @@ fn at_each_sink(unreadable: bool) {
         ("kafka", &marked, MARKED, "too large for topic audit: raise its max.message.bytes, or lower `max_message`"),
     ];
     let mut numbers = BTreeMap::new();
-    for (sink, event, record, words) in cases.into_iter().filter(|case| unreadable || case.2 != HUGE) {
+    for (sink, event, record, words) in cases {
         let row = found[sink]
             .iter()
             .find(|row| row["event"] == event.as_str())
@@ -179,7 +169,7 @@ fn at_each_sink(unreadable: bool) {
     }
     settle(&stage, &stands(&poisons));
     assert!(kafka.catch_up() && kafka.missed() == 0);
-    assert_eq!((once(&at_hec), once(&at_kafka)), (all.clone(), all.clone()));
+    assert_eq!((some(&at_hec), once(&at_kafka)), (all.clone(), all.clone()));
 
     // the others do with another configuration; what is still too large comes back
     assert_eq!(agent.terminate(), Some(0));
@@ -194,10 +184,10 @@ fn at_each_sink(unreadable: bool) {
     );
     let has = |event: &String, file: &str| stage.said(file).contains(event);
     stage.wait(PATIENCE, "what was refused delivered", || {
-        has(&huge, "file.jsonl") && has(&huge, "stdout.jsonl") && at_syslog.events() as u64 == RECORDS as u64 - more
+        has(&huge, "file.jsonl") && has(&huge, "stdout.jsonl") && at_syslog.events() == RECORDS - 1
     });
     assert_eq!(agent.terminate(), Some(0), "with what the receiver has read settled");
-    poisons.extend([("file", 0), ("stdout", 0), ("syslog", more)]);
+    poisons.extend([("file", 0), ("stdout", 0), ("syslog", 1)]);
     assert_eq!(books(&stage), stands(&poisons));
     assert_eq!(once(&at_syslog), but(&[&huge]));
     assert!(at_syslog.bodies().contains(&records[WIDE].clone().into_bytes()), "nothing of it was cut");
@@ -205,8 +195,7 @@ fn at_each_sink(unreadable: bool) {
     assert_eq!(mixed(&stage.path("stdout.jsonl"), &known), all);
     let left = quarantine(&stage);
     let left: Vec<_> = left.values().flatten().map(|row| (&row["sink"], &row["event"])).collect();
-    assert_eq!(left.len() as u64, more);
-    assert!(left.iter().all(|row| *row == (&"syslog".into(), &Value::from(huge.as_str()))), "{left:?}");
+    assert_eq!(left, [(&"syslog".into(), &Value::from(huge.as_str()))]);
 
     let status = stage.status().unwrap();
     assert_eq!((&status["closed"], &status["gaps"]), (&true.into(), &serde_json::json!([])), "{status:#}");
