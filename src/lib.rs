@@ -33,6 +33,7 @@ pub mod deliver;
 pub mod env;
 pub mod event;
 pub mod fetch;
+pub mod fold;
 pub mod ledger;
 pub mod metrics;
 pub mod own_events;

@@ -56,6 +56,7 @@ impl Deliver {
     /// The ledger has confirmed.
     pub(super) fn confirmed(&self, course: &mut Course, confirmed: Confirmed) {
         self.activity.ledger_error(None);
+        self.say(course.voice.ledger_works());
         if confirmed.full {
             course.tracks.pardon(0, 0);
             let words = "its quarantine is full (256 MiB): look at what was refused with `auditferry quarantine list`, then retry or drop it";
@@ -71,8 +72,7 @@ impl Deliver {
             }
         }
         if confirmed.refused > 0 {
-            let now_in = confirmed.refused;
-            tracing::error!(sink = self.name, "{now_in} records went to quarantine: see `auditferry quarantine list`");
+            self.say(course.voice.quarantined(confirmed.refused, millis(&self.world)));
         }
         // what is held back may be all that is left; and there is room in the memory again
         course.idle &= !course.trust.holds() && !course.crowded;

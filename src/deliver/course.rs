@@ -14,6 +14,7 @@ use super::{
     trust::Trust,
     turn::{Read, Turn},
     verdict::Verdict,
+    voice::Voice,
 };
 use crate::ledger::LedgerError;
 
@@ -85,6 +86,8 @@ pub(super) struct Course {
     pub idle: bool,
     /// That look left out what was never handed out: the memory was full.
     pub crowded: bool,
+    /// What the log says of this sink.
+    pub voice: Voice,
     /// What the ledger says of this sink: from an earlier life, not known.
     pub told: Option<Option<String>>,
 }
@@ -118,6 +121,7 @@ impl Course {
             closing: None,
             idle: false,
             crowded: false,
+            voice: Voice::default(),
             told: None,
         }
     }

@@ -1,10 +1,7 @@
 //! What is made of each thing that happened.
 
-use std::time::Duration;
-
 use auditferry_contract::Lost;
 use futures_util::future::BoxFuture;
-use tracing::{error, info, warn};
 
 use super::{
     Deliver,
@@ -58,6 +55,7 @@ impl Deliver {
             }
             Event::Watched(_) | Event::Continue | Event::Woken => {}
         }
+        self.say_due(course);
         self.tell(course).await
     }
 
@@ -139,7 +137,7 @@ impl Deliver {
         }
         course.taken += 1;
         course.trust.taken();
-        let failures = std::mem::take(&mut course.failures);
+        course.failures = 0;
         let now = millis(&self.world);
         self.activity.sink(&self.name, |known| {
             known.messages += messages as u64;
@@ -147,9 +145,7 @@ impl Deliver {
             known.failures = 0;
             known.error = None;
         });
-        if failures > 0 {
-            info!(sink = self.name, "takes events again");
-        }
+        self.say(course.voice.takes(now));
     }
 
     /// The sink did not take a batch whole: each message goes its own way, and the sink is not used again.
@@ -174,6 +170,9 @@ impl Deliver {
             }
         }
         self.note_taken(course, taken);
+        if verdict.refused {
+            self.say(course.voice.refused(&verdict.cause, millis(&self.world)));
+        }
         let probing = course.trust.probes();
         for (key, fate) in flown.keys.iter().zip(&verdict.fates) {
             let Fate::Refused(words) = fate else { continue };
@@ -257,7 +256,7 @@ impl Deliver {
             self.again(course, &flown.keys, &Verdict::unanswered(cause.clone(), flown.keys.len()));
         }
         if nothing && course.ending.is_none() {
-            info!(sink = self.name, "the connection is gone while nothing was out: {}", lost.cause);
+            self.say(course.voice.gone(&lost.cause.to_string(), millis(&self.world)));
             self.discard(course);
         } else {
             // the future that told it is used up
@@ -283,7 +282,6 @@ impl Deliver {
         self.activity.sink(&self.name, |known| *known.attempts.entry(verdict.outcome).or_default() += 1);
         if verdict.refused {
             // it looked at the messages, so it is there; the others need not wait
-            warn!(sink = self.name, "refused: {}", verdict.cause);
             return None;
         }
         if verdict.blocked {
@@ -293,24 +291,12 @@ impl Deliver {
         let policy = if verdict.blocked { retry::BLOCKED } else { retry::SINK };
         let own = policy.after(course.failures, &*self.world.random);
         let delay = retry::Policy::asked(own, verdict.after);
-        self.say_failed(verdict, delay, course.failures);
-        Some(self.sleep(delay))
-    }
-
-    fn say_failed(&self, verdict: &Verdict, delay: Duration, failures: u32) {
-        let mut changed = false;
         self.activity.sink(&self.name, |known| {
-            changed = known.error.as_deref() != Some(verdict.cause.as_str());
-            known.failures = failures;
+            known.failures = course.failures;
             known.error = Some(verdict.cause.clone());
         });
-        // the same words over and over are folded; `status` and /metrics have the state
-        let seconds = delay.as_secs();
-        if changed && verdict.blocked {
-            error!(sink = self.name, "blocked, a person must act: {}; tried again in {seconds} s", verdict.cause);
-        } else if changed {
-            warn!(sink = self.name, "not taken: {}; tried again in {seconds} s", verdict.cause);
-        }
+        self.say(course.voice.failed(verdict.blocked, &verdict.cause, delay, millis(&self.world)));
+        Some(self.sleep(delay))
     }
 
     /// Writes into the ledger why this sink fails, or that it does not, when that has changed: `status` is another process.

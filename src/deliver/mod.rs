@@ -15,11 +15,11 @@ mod track;
 mod trust;
 mod turn;
 mod verdict;
+mod voice;
 
 use std::{sync::Arc, time::Duration};
 
 use auditferry_contract::{CheckedSink, Limits};
-use tracing::error;
 
 use course::{Course, Event};
 
@@ -70,7 +70,9 @@ impl Deliver {
                 Err(error) => return Err(error),
             }
         }
-        self.stop(&mut course).await
+        let stopped = self.stop(&mut course).await;
+        self.say(course.voice.rest(millis(&self.world)));
+        stopped
     }
 
     async fn turn(&self, course: &mut Course, stop: &mut Stop) -> Result<(), LedgerError> {
@@ -106,8 +108,9 @@ impl Deliver {
 
     /// Nothing is confirmed while the ledger can't be written; to send more meanwhile would only mean to repeat more.
     fn ledger_fails(&self, course: &mut Course, error: &LedgerError) {
-        error!(sink = self.name, "{error}");
-        self.activity.ledger_error(Some(error.to_string()));
+        let words = error.to_string();
+        self.say(course.voice.ledger_fails(&words, millis(&self.world)));
+        self.activity.ledger_error(Some(words));
         course.ledger_pause = Some(self.sleep(LEDGER_PAUSE));
     }
 

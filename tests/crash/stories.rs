@@ -4,6 +4,7 @@ mod bodies;
 mod disk;
 mod gaps;
 mod late;
+mod log;
 mod memory;
 mod records;
 mod refusals;
