@@ -10,6 +10,7 @@ use super::{
     batch::Made,
     confirm::Confirmed,
     flight::{Flight, Landing},
+    room::Room,
     track::Tracks,
     trust::Trust,
     turn::{Read, Turn},
@@ -55,6 +56,7 @@ pub(super) struct Course {
     pub tracks: Tracks,
     pub turn: Turn,
     pub trust: Trust,
+    pub room: Room,
     /// Since the sink last took something.
     pub failures: u32,
     /// Batches taken since the start.
@@ -99,6 +101,7 @@ impl Course {
             tracks: Tracks::default(),
             turn: Turn::default(),
             trust: Trust::default(),
+            room: Room::default(),
             failures: 0,
             taken: 0,
             groups: 0,
@@ -149,6 +152,7 @@ impl Course {
                 Event::Continue
             }
             () = once(&mut self.pause) => Event::Continue,
+            () = once(&mut self.room.pause) => Event::Continue,
             () = once(&mut self.due) => {
                 self.idle = false;
                 Event::Continue
@@ -167,7 +171,8 @@ impl Course {
 
     /// True when no new batch may start now.
     pub fn holds_back(&self) -> bool {
-        self.pause.is_some() || self.ending.is_some() || self.ledger_pause.is_some() || self.closing.is_some()
+        let pauses = self.pause.is_some() || self.ledger_pause.is_some() || self.room.is_full();
+        pauses || self.ending.is_some() || self.closing.is_some()
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     track::{Admitted, History, Key},
     turn::Read,
     verdict::{Fate, Verdict},
+    voice::{Line, Voice},
 };
 use crate::{
     agent::millis,
@@ -53,7 +54,9 @@ impl Deliver {
                 self.unsettle(course, clean);
                 self.discard(course);
             }
-            Event::Watched(_) | Event::Continue | Event::Woken => {}
+            // something may have been taken out of the quarantine
+            Event::Woken => course.room.look(),
+            Event::Watched(_) | Event::Continue => {}
         }
         self.say_due(course);
         self.tell(course).await
@@ -142,10 +145,20 @@ impl Deliver {
         self.activity.sink(&self.name, |known| {
             known.messages += messages as u64;
             known.taken_at = Some(now);
+        });
+        // what was out when its quarantine became full says nothing of that
+        if !course.room.is_full() {
+            self.works(course, Voice::takes);
+        }
+    }
+
+    /// Nothing is wrong with the sink.
+    pub(super) fn works(&self, course: &mut Course, say: impl FnOnce(&mut Voice, Millis) -> Option<Line>) {
+        self.activity.sink(&self.name, |known| {
             known.failures = 0;
             known.error = None;
         });
-        self.say(course.voice.takes(now));
+        self.say(say(&mut course.voice, millis(&self.world)));
     }
 
     /// The sink did not take a batch whole: each message goes its own way, and the sink is not used again.
@@ -303,7 +316,8 @@ impl Deliver {
     async fn tell(&self, course: &mut Course) -> Result<(), LedgerError> {
         let words = self.activity.sink_error(&self.name);
         // nothing is known before the first attempt
-        if course.told.as_ref() == Some(&words) || (words.is_none() && course.taken == 0) {
+        let unknown = words.is_none() && course.taken == 0 && course.told.is_none();
+        if unknown || course.told.as_ref() == Some(&words) {
             return Ok(());
         }
         match self.ledger.trouble("sink", self.name.clone(), words.clone(), millis(&self.world)).await {

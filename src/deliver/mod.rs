@@ -9,6 +9,7 @@ mod confirm;
 mod course;
 mod flight;
 mod landing;
+mod room;
 mod start;
 mod stopping;
 mod track;
@@ -45,6 +46,8 @@ pub struct Deliver {
     pub(crate) env: Arc<SinkEnv>,
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) filter: Filter,
+    /// Bytes that its quarantine may hold.
+    pub(crate) quarantine: u64,
     pub(crate) activity: Activity,
     /// Messages that may be out, wait or be unsettled at once.
     pub(crate) positions: usize,

@@ -21,6 +21,7 @@ impl Deliver {
     /// Starts all that can be started.
     pub(super) fn start(&self, course: &mut Course) -> Result<(), LedgerError> {
         self.end(course);
+        self.free(course);
         if course.confirming.is_none() && course.ledger_pause.is_none() {
             course.confirming = self.confirm(course);
         }

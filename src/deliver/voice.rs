@@ -69,6 +69,15 @@ impl Voice {
 
     /// It takes events.
     pub fn takes(&mut self, now: Millis) -> Option<Line> {
+        self.works("takes events", now)
+    }
+
+    /// It goes on, since its quarantine is not full any more.
+    pub fn has_room(&mut self, now: Millis) -> Option<Line> {
+        self.works("has room in its quarantine, takes events", now)
+    }
+
+    fn works(&mut self, how: &str, now: Millis) -> Option<Line> {
         let failing = self.failing.take();
         let told = std::mem::replace(&mut self.told, Told::Takes);
         if failing.is_some() {
@@ -77,10 +86,10 @@ impl Voice {
         }
         let words = match (told, failing) {
             (Told::Takes, _) => return None,
-            (Told::Nothing, _) | (_, None) => "takes events".to_owned(),
-            (Told::Fails, Some((1, since))) => format!("takes events again; it had failed at {}", clock(since, now)),
+            (Told::Nothing, _) | (_, None) => how.to_owned(),
+            (Told::Fails, Some((1, since))) => format!("{how} again; it had failed at {}", clock(since, now)),
             (Told::Fails, Some((times, since))) => {
-                format!("takes events again; it had failed {times} times since {}", clock(since, now))
+                format!("{how} again; it had failed {times} times since {}", clock(since, now))
             }
         };
         Some(Line { level: Level::INFO, words })

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod disk;
+mod full;
 mod gaps;
 mod late;
 mod log;
