@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     batch::Made,
+    block::Block,
     confirm::Confirmed,
     flight::{Flight, Landing},
     room::Room,
@@ -88,6 +89,8 @@ pub(super) struct Course {
     pub idle: bool,
     /// That look left out what was never handed out: the memory was full.
     pub crowded: bool,
+    /// What the other sinks hear of it when it is blocked.
+    pub block: Block,
     /// What the log says of this sink.
     pub voice: Voice,
     /// What the ledger says of this sink: from an earlier life, not known.
@@ -124,6 +127,7 @@ impl Course {
             closing: None,
             idle: false,
             crowded: false,
+            block: Block::default(),
             voice: Voice::default(),
             told: None,
         }

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 
 use super::{
     Deliver,
-    batch::{self, Choice},
+    batch::{self, Choice, Made},
     course::{Course, Ending, Event},
     flight::{Flown, Landing},
     track::{Admitted, History, Key},
@@ -42,10 +42,17 @@ impl Deliver {
                 course.flight.settle(&self.world, flown, self.limits.settle);
             }
             Event::Landed(Landing::Settled(flown)) => self.taken(course, &flown),
-            Event::Landed(Landing::Answered(flown, Err(verdict))) => self.not_taken(course, &flown, verdict),
+            Event::Landed(Landing::Answered(flown, Err(verdict))) => {
+                let verdict = Verdict { own: flown.own, ..verdict };
+                self.not_taken(course, &flown, verdict);
+            }
             Event::Lost(lost) => self.lost(course, lost),
             Event::Opened(Ok(sink)) => self.opened(course, sink),
-            Event::Opened(Err(error)) => course.ending = Some(Ending::Failed(Verdict::of(error, 0))),
+            Event::Opened(Err(error)) => {
+                let own = course.made.as_ref().is_some_and(Made::is_own);
+                // no message was offered, so none can be at fault: without a pause it would be opened again at once
+                course.ending = Some(Ending::Failed(Verdict { own, refused: false, ..Verdict::of(error, 0) }));
+            }
             Event::Read(read) => self.was_read(course, read?)?,
             Event::Confirmed(confirmed) => self.confirmed(course, confirmed?),
             Event::Permit(permit) => course.permit = Some(permit),
@@ -59,6 +66,7 @@ impl Deliver {
             Event::Watched(_) | Event::Continue => {}
         }
         self.say_due(course);
+        self.tell_block(course).await?;
         self.tell(course).await
     }
 
@@ -158,6 +166,7 @@ impl Deliver {
             known.failures = 0;
             known.error = None;
         });
+        course.block.ends();
         self.say(say(&mut course.voice, millis(&self.world)));
     }
 
@@ -299,6 +308,9 @@ impl Deliver {
         }
         if verdict.blocked {
             self.env.forget();
+            if !verdict.own {
+                course.block.begins(&verdict.cause, millis(&self.world));
+            }
         }
         course.failures += 1;
         let policy = if verdict.blocked { retry::BLOCKED } else { retry::SINK };

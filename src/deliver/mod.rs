@@ -5,6 +5,7 @@
 //! from the ledger again.
 
 mod batch;
+mod block;
 mod confirm;
 mod course;
 mod flight;

@@ -88,6 +88,7 @@ impl Deliver {
         let delay = retry::BLOCKED.after(looks, &*self.world.random);
         course.room.pause = Some(self.sleep(delay));
         let words = full(&self.name, self.quarantine);
+        course.block.begins(&words, millis(&self.world));
         self.say(course.voice.failed(true, &words, delay, millis(&self.world)));
         self.activity.sink(&self.name, |known| {
             known.failures = looks;

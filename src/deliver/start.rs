@@ -81,8 +81,9 @@ impl Deliver {
                 course.tracks.taken(*key);
             });
         }
+        let own = made.is_own();
         let batch = Batch::new(std::mem::take(&mut made.messages), Some(Box::new(permit)));
-        let flown = Flown::new(keys, made.bytes, made.newest);
+        let flown = Flown::new(keys, made.bytes, made.newest, own);
         course.flight.launch(&self.world, Arc::clone(&open.sink), batch, self.limits.deadline, flown);
         course.lingered = false;
     }
