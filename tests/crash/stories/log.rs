@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{HOUR, MINUTE, after, calm, live};
+use super::{HOUR, MINUTE, after, calm, live, live_until_settled};
 use crate::{
     sinks::{Poison, Says},
     stage::{SinkPlan, Stage},
@@ -111,5 +111,26 @@ fn each_change_of_a_sink_is_one_line_however_often_it_is_tried() {
         ];
         assert_eq!(states, expected, "{lines:#?}");
         assert!(lines.len() < 20, "{lines:#?}");
+    });
+}
+
+#[test]
+fn a_sink_that_is_gone_and_owed_nothing_is_named_every_hour_while_its_quarantine_holds_something() {
+    logged(|log| {
+        let mut stage = stage();
+        let plan = SinkPlan::fake("siem");
+        stage.destination("siem").poison(Some(Poison { every: 16, says: Says::Which }));
+        live_until_settled(&mut stage, std::slice::from_ref(&plan), 5 * HOUR, 6 * HOUR);
+        log.take("siem");
+        live(&mut stage, &[SinkPlan::fake("lake")], 3 * HOUR, |_| {});
+        let lines = log.take("siem");
+        assert!((3..=4).contains(&lines.len()), "{lines:#?}");
+        for line in lines {
+            let line = line.trim();
+            assert!(line.starts_with("WARN is gone from the configuration, and has "), "{line}");
+            assert!(line.ends_with(
+                " KiB of refused records in its quarantine; put it back under its name, or end it with `auditferry retire-sink`"
+            ));
+        }
     });
 }
