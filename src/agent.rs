@@ -59,6 +59,9 @@ pub struct SinkSetup {
     pub tenants: Option<Vec<String>>,
 }
 
+/// What the quarantine of one sink holds at most (bytes).
+pub const QUARANTINE: u64 = 256 << 20;
+
 /// Everything an agent needs.
 pub struct Setup {
     /// Network, clock, randomness, gate.
@@ -75,6 +78,8 @@ pub struct Setup {
     pub body_budget: u64,
     /// Messages of one sink that may be out, wait or be unsettled at once: [`POSITIONS`](crate::deliver::POSITIONS), but in a test that fills it.
     pub positions: usize,
+    /// Bytes that the quarantine of each sink may hold: [`QUARANTINE`], but in a test that fills one.
+    pub quarantine: u64,
     /// How often to look for what commands asked for: a second, but in a test whose time is cheap and whose every wake-up counts.
     pub requests_every: Duration,
     /// What renderings read.
@@ -167,7 +172,8 @@ fn outcome(ended: Option<Result<Result<(), LedgerError>, tokio::task::JoinError>
 }
 
 async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerError>>, AgentError> {
-    let Setup { world, ledger, sources, sinks, env, body_budget, positions, requests_every, activity } = setup;
+    let Setup { world, ledger, sources, sinks, env, body_budget, positions, quarantine, requests_every, activity } =
+        setup;
     let now = millis(&world);
     let streams = sources.iter().flat_map(|source| {
         source.content_types.iter().map(|content_type| StreamSpec {
@@ -229,6 +235,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
             ),
             codec: sink.codec,
             filter: sink.filter,
+            quarantine,
             activity: activity.clone(),
         };
         loops.spawn(deliver.run(stop.clone()));

@@ -34,6 +34,7 @@ pub mod env;
 pub mod event;
 pub mod expiry;
 pub mod fetch;
+pub mod fold;
 pub mod ledger;
 pub mod metrics;
 pub mod own_events;

@@ -88,14 +88,15 @@ impl Sweep {
         Ok(())
     }
 
-    /// A sink that is gone from the configuration while something is owed to it: said hourly, since it ends nothing by itself.
+    /// A sink that is gone from the configuration while something is kept for it: said hourly, since it ends nothing by itself.
     async fn say_what_is_gone(&self) -> Result<(), LedgerError> {
         for sink in self.ledger.sinks().await?.iter().filter(|sink| !sink.configured) {
-            if let Some(oldest) = self.ledger.oldest_owed(sink.id).await? {
-                let hours = (millis(&self.world) - oldest) / HOUR;
+            let oldest = self.ledger.oldest_owed(sink.id).await?;
+            let age = oldest.map(|oldest| millis(&self.world) - oldest);
+            if let Some(kept) = kept(age, self.ledger.quarantine_bytes(sink.id).await?) {
                 warn!(
                     sink = sink.name,
-                    "is gone from the configuration, and is owed contents of {hours} h ago; put it back under its name, or end it with `auditferry retire-sink`"
+                    "is gone from the configuration, and {kept}; put it back under its name, or end it with `auditferry retire-sink`"
                 );
             }
         }
@@ -141,5 +142,31 @@ impl Sweep {
             self.activity.hints.deliver.notify_waiters();
         }
         Ok(())
+    }
+}
+
+/// What is kept for a sink: contents, of which the oldest is so old, and so many bytes in its quarantine.
+fn kept(age: Option<Millis>, quarantine: u64) -> Option<String> {
+    let owed = age.map(|age| format!("is owed contents of {} h ago", age / HOUR));
+    let refused =
+        (quarantine > 0).then(|| format!("has {} KiB of refused records in its quarantine", quarantine.div_ceil(1024)));
+    match (owed, refused) {
+        (Some(owed), Some(refused)) => Some(format!("{owed}, and {refused}")),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_a_sink_that_is_gone_is_named() {
+        let owed = "is owed contents of 2 h ago";
+        assert_eq!(kept(None, 0), None);
+        assert_eq!(kept(Some(2 * HOUR), 0).as_deref(), Some(owed));
+        let refused = "has 2 KiB of refused records in its quarantine";
+        assert_eq!(kept(None, 1025).as_deref(), Some(refused));
+        assert_eq!(kept(Some(2 * HOUR), 2048), Some(format!("{owed}, and {refused}")));
     }
 }

@@ -228,6 +228,7 @@ fn setup(
         env,
         body_budget: config.agent.body_budget,
         positions: crate::deliver::POSITIONS,
+        quarantine: agent::QUARANTINE,
         requests_every: REQUESTS,
         activity,
     };

@@ -68,6 +68,11 @@ pub(super) struct Choice<'a> {
 }
 
 impl Made {
+    /// True when all that is to be sent was said by the agent itself: only that has no tenant.
+    pub fn is_own(&self) -> bool {
+        self.messages.iter().all(|message| message.tenant.is_empty())
+    }
+
     /// True when there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

@@ -2,29 +2,19 @@
 
 use futures_util::{FutureExt, future::BoxFuture};
 
-use super::{
-    Deliver, batch,
-    course::{Course, Ending},
-    track::Refusal,
-    verdict::Verdict,
-};
+use super::{Deliver, batch, course::Course, track::Refusal};
 use crate::{
     agent::millis,
     fetch::chunk,
     ledger::{Ledger, LedgerError, Progress, Refused},
 };
 
-/// A quarantine holds at most so many bytes, per sink.
-const QUARANTINE: u64 = 256 << 20;
-/// Refused records that one transaction takes: they are read again for it.
-const REFUSALS: usize = 16;
-
 /// What the ledger made of it.
 pub(super) struct Confirmed {
     steps: Vec<Progress>,
     /// For each step, whether it was applied; otherwise the content was lost meanwhile, or its body dropped.
     applied: Vec<bool>,
-    /// The quarantine is full: nothing was confirmed.
+    /// What was refused does not fit into the quarantine: nothing was confirmed.
     full: bool,
     refused: u64,
 }
@@ -32,22 +22,26 @@ pub(super) struct Confirmed {
 impl Deliver {
     /// Confirms what is settled, when there is something.
     pub(super) fn confirm(&self, course: &Course) -> Option<BoxFuture<'static, Result<Confirmed, LedgerError>>> {
-        let (steps, refusals) = course.tracks.ready(course.trust.holds(), REFUSALS);
+        let (steps, refusals) = course.tracks.ready(course.holds_refusals(), course.room.at_once());
         if steps.is_empty() {
             return None;
         }
-        let (ledger, sink, now) = (self.ledger.clone(), self.sink, millis(&self.world));
+        let (ledger, sink, now, most) = (self.ledger.clone(), self.sink, millis(&self.world), self.quarantine);
         Some(
             async move {
                 let refused = read(&ledger, sink, &refusals).await?;
                 let count = refused.len() as u64;
-                let bytes: usize = refused.iter().map(|one| one.record.len()).sum();
-                let full = count > 0 && ledger.quarantine_bytes(sink).await? + bytes as u64 > QUARANTINE;
-                if full {
-                    return Ok(Confirmed { steps: Vec::new(), applied: Vec::new(), full, refused: 0 });
+                if count > 0 {
+                    let bytes: usize = refused.iter().map(Refused::bytes_at_most).sum();
+                    let held = ledger.quarantine_bytes(sink).await?;
+                    // one record fits into an empty quarantine, however large it is
+                    let full = held + bytes as u64 > most && (held > 0 || count > 1);
+                    if full {
+                        return Ok(Confirmed { steps: Vec::new(), applied: Vec::new(), full, refused: 0 });
+                    }
                 }
                 let applied = ledger.confirm(sink, steps.clone(), refused, now).await?;
-                Ok(Confirmed { steps, applied, full, refused: count })
+                Ok(Confirmed { steps, applied, full: false, refused: count })
             }
             .boxed(),
         )
@@ -56,10 +50,9 @@ impl Deliver {
     /// The ledger has confirmed.
     pub(super) fn confirmed(&self, course: &mut Course, confirmed: Confirmed) {
         self.activity.ledger_error(None);
+        self.say(course.voice.ledger_works());
         if confirmed.full {
-            course.tracks.pardon(0, 0);
-            let words = "its quarantine is full (256 MiB): look at what was refused with `auditferry quarantine list`, then retry or drop it";
-            course.ending.get_or_insert(Ending::Failed(Verdict::blocked(words.into())));
+            self.no_room(course);
             return;
         }
         for (step, applied) in confirmed.steps.iter().zip(&confirmed.applied) {
@@ -71,8 +64,8 @@ impl Deliver {
             }
         }
         if confirmed.refused > 0 {
-            let now_in = confirmed.refused;
-            tracing::error!(sink = self.name, "{now_in} records went to quarantine: see `auditferry quarantine list`");
+            course.room.took();
+            self.say(course.voice.quarantined(confirmed.refused, millis(&self.world)));
         }
         // what is held back may be all that is left; and there is room in the memory again
         course.idle &= !course.trust.holds() && !course.crowded;

@@ -8,12 +8,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     batch::Made,
+    block::Block,
     confirm::Confirmed,
     flight::{Flight, Landing},
+    room::Room,
     track::Tracks,
     trust::Trust,
     turn::{Read, Turn},
     verdict::Verdict,
+    voice::Voice,
 };
 use crate::ledger::LedgerError;
 
@@ -54,6 +57,7 @@ pub(super) struct Course {
     pub tracks: Tracks,
     pub turn: Turn,
     pub trust: Trust,
+    pub room: Room,
     /// Since the sink last took something.
     pub failures: u32,
     /// Batches taken since the start.
@@ -85,6 +89,10 @@ pub(super) struct Course {
     pub idle: bool,
     /// That look left out what was never handed out: the memory was full.
     pub crowded: bool,
+    /// What the other sinks hear of it when it is blocked.
+    pub block: Block,
+    /// What the log says of this sink.
+    pub voice: Voice,
     /// What the ledger says of this sink: from an earlier life, not known.
     pub told: Option<Option<String>>,
 }
@@ -96,6 +104,7 @@ impl Course {
             tracks: Tracks::default(),
             turn: Turn::default(),
             trust: Trust::default(),
+            room: Room::default(),
             failures: 0,
             taken: 0,
             groups: 0,
@@ -118,6 +127,8 @@ impl Course {
             closing: None,
             idle: false,
             crowded: false,
+            block: Block::default(),
+            voice: Voice::default(),
             told: None,
         }
     }
@@ -145,6 +156,7 @@ impl Course {
                 Event::Continue
             }
             () = once(&mut self.pause) => Event::Continue,
+            () = once(&mut self.room.pause) => Event::Continue,
             () = once(&mut self.due) => {
                 self.idle = false;
                 Event::Continue
@@ -163,7 +175,8 @@ impl Course {
 
     /// True when no new batch may start now.
     pub fn holds_back(&self) -> bool {
-        self.pause.is_some() || self.ending.is_some() || self.ledger_pause.is_some() || self.closing.is_some()
+        let pauses = self.pause.is_some() || self.ledger_pause.is_some() || self.room.is_full();
+        pauses || self.ending.is_some() || self.closing.is_some()
     }
 }
 

@@ -16,14 +16,16 @@ pub(super) struct Flown {
     pub bytes: usize,
     /// Time of the newest event.
     pub newest: Option<Millis>,
+    /// All of them were said by the agent itself.
+    pub own: bool,
     /// The sink said `Ok`, and may still prove wrong.
     settling: bool,
 }
 
 impl Flown {
     /// A batch of these messages.
-    pub fn new(keys: Vec<Key>, bytes: usize, newest: Option<Millis>) -> Flown {
-        Flown { keys, bytes, newest, settling: false }
+    pub fn new(keys: Vec<Key>, bytes: usize, newest: Option<Millis>, own: bool) -> Flown {
+        Flown { keys, bytes, newest, own, settling: false }
     }
 }
 

@@ -1,19 +1,17 @@
 //! What is made of each thing that happened.
 
-use std::time::Duration;
-
 use auditferry_contract::Lost;
 use futures_util::future::BoxFuture;
-use tracing::{error, info, warn};
 
 use super::{
     Deliver,
-    batch::{self, Choice},
+    batch::{self, Choice, Made},
     course::{Course, Ending, Event},
     flight::{Flown, Landing},
     track::{Admitted, History, Key},
     turn::Read,
     verdict::{Fate, Verdict},
+    voice::{Line, Voice},
 };
 use crate::{
     agent::millis,
@@ -44,10 +42,17 @@ impl Deliver {
                 course.flight.settle(&self.world, flown, self.limits.settle);
             }
             Event::Landed(Landing::Settled(flown)) => self.taken(course, &flown),
-            Event::Landed(Landing::Answered(flown, Err(verdict))) => self.not_taken(course, &flown, verdict),
+            Event::Landed(Landing::Answered(flown, Err(verdict))) => {
+                let verdict = Verdict { own: flown.own, ..verdict };
+                self.not_taken(course, &flown, verdict);
+            }
             Event::Lost(lost) => self.lost(course, lost),
             Event::Opened(Ok(sink)) => self.opened(course, sink),
-            Event::Opened(Err(error)) => course.ending = Some(Ending::Failed(Verdict::of(error, 0))),
+            Event::Opened(Err(error)) => {
+                let own = course.made.as_ref().is_some_and(Made::is_own);
+                // no message was offered, so none can be at fault: without a pause it would be opened again at once
+                course.ending = Some(Ending::Failed(Verdict { own, refused: false, ..Verdict::of(error, 0) }));
+            }
             Event::Read(read) => self.was_read(course, read?)?,
             Event::Confirmed(confirmed) => self.confirmed(course, confirmed?),
             Event::Permit(permit) => course.permit = Some(permit),
@@ -56,7 +61,9 @@ impl Deliver {
                 self.unsettle(course, clean);
                 self.discard(course);
             }
-            Event::Watched(_) | Event::Continue | Event::Woken => {}
+            // something may have been taken out of the quarantine
+            Event::Woken => course.room.look(),
+            Event::Watched(_) | Event::Continue => {}
         }
         Ok(())
     }
@@ -139,17 +146,26 @@ impl Deliver {
         }
         course.taken += 1;
         course.trust.taken();
-        let failures = std::mem::take(&mut course.failures);
+        course.failures = 0;
         let now = millis(&self.world);
         self.activity.sink(&self.name, |known| {
             known.messages += messages as u64;
             known.taken_at = Some(now);
+        });
+        // what was out when its quarantine became full says nothing of that
+        if !course.room.is_full() {
+            self.works(course, Voice::takes);
+        }
+    }
+
+    /// Nothing is wrong with the sink.
+    pub(super) fn works(&self, course: &mut Course, say: impl FnOnce(&mut Voice, Millis) -> Option<Line>) {
+        self.activity.sink(&self.name, |known| {
             known.failures = 0;
             known.error = None;
         });
-        if failures > 0 {
-            info!(sink = self.name, "takes events again");
-        }
+        course.block.ends();
+        self.say(say(&mut course.voice, millis(&self.world)));
     }
 
     /// The sink did not take a batch whole: each message goes its own way, and the sink is not used again.
@@ -174,6 +190,9 @@ impl Deliver {
             }
         }
         self.note_taken(course, taken);
+        if verdict.refused {
+            self.say(course.voice.refused(&verdict.cause, millis(&self.world)));
+        }
         let probing = course.trust.probes();
         for (key, fate) in flown.keys.iter().zip(&verdict.fates) {
             let Fate::Refused(words) = fate else { continue };
@@ -257,7 +276,7 @@ impl Deliver {
             self.again(course, &flown.keys, &Verdict::unanswered(cause.clone(), flown.keys.len()));
         }
         if nothing && course.ending.is_none() {
-            info!(sink = self.name, "the connection is gone while nothing was out: {}", lost.cause);
+            self.say(course.voice.gone(&lost.cause.to_string(), millis(&self.world)));
             self.discard(course);
         } else {
             // the future that told it is used up
@@ -283,41 +302,32 @@ impl Deliver {
         self.activity.sink(&self.name, |known| *known.attempts.entry(verdict.outcome).or_default() += 1);
         if verdict.refused {
             // it looked at the messages, so it is there; the others need not wait
-            warn!(sink = self.name, "refused: {}", verdict.cause);
             return None;
         }
         if verdict.blocked {
             self.env.forget();
+            if !verdict.own {
+                course.block.begins(&verdict.cause, millis(&self.world));
+            }
         }
         course.failures += 1;
         let policy = if verdict.blocked { retry::BLOCKED } else { retry::SINK };
         let own = policy.after(course.failures, &*self.world.random);
         let delay = retry::Policy::asked(own, verdict.after);
-        self.say_failed(verdict, delay, course.failures);
-        Some(self.sleep(delay))
-    }
-
-    fn say_failed(&self, verdict: &Verdict, delay: Duration, failures: u32) {
-        let mut changed = false;
         self.activity.sink(&self.name, |known| {
-            changed = known.error.as_deref() != Some(verdict.cause.as_str());
-            known.failures = failures;
+            known.failures = course.failures;
             known.error = Some(verdict.cause.clone());
         });
-        // the same words over and over are folded; `status` and /metrics have the state
-        let seconds = delay.as_secs();
-        if changed && verdict.blocked {
-            error!(sink = self.name, "blocked, a person must act: {}; tried again in {seconds} s", verdict.cause);
-        } else if changed {
-            warn!(sink = self.name, "not taken: {}; tried again in {seconds} s", verdict.cause);
-        }
+        self.say(course.voice.failed(verdict.blocked, &verdict.cause, delay, millis(&self.world)));
+        Some(self.sleep(delay))
     }
 
     /// Writes into the ledger why this sink fails, or that it does not, when that has changed: `status` is another process.
     pub(super) async fn tell(&self, course: &mut Course) -> Result<(), LedgerError> {
         let words = self.activity.sink_error(&self.name);
         // nothing is known before the first attempt
-        if course.told.as_ref() == Some(&words) || (words.is_none() && course.taken == 0) {
+        let unknown = words.is_none() && course.taken == 0 && course.told.is_none();
+        if unknown || course.told.as_ref() == Some(&words) {
             return Ok(());
         }
         match self.ledger.trouble("sink", self.name.clone(), words.clone(), millis(&self.world)).await {

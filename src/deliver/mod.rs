@@ -5,21 +5,23 @@
 //! from the ledger again.
 
 mod batch;
+mod block;
 mod confirm;
 mod course;
 mod flight;
 mod landing;
+mod room;
 mod start;
 mod stopping;
 mod track;
 mod trust;
 mod turn;
 mod verdict;
+mod voice;
 
 use std::{sync::Arc, time::Duration};
 
 use auditferry_contract::{CheckedSink, Limits};
-use tracing::error;
 
 use course::{Course, Event};
 
@@ -45,6 +47,8 @@ pub struct Deliver {
     pub(crate) env: Arc<SinkEnv>,
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) filter: Filter,
+    /// Bytes that its quarantine may hold.
+    pub(crate) quarantine: u64,
     pub(crate) activity: Activity,
     /// Messages that may be out, wait or be unsettled at once.
     pub(crate) positions: usize,
@@ -70,7 +74,9 @@ impl Deliver {
                 Err(error) => return Err(error),
             }
         }
-        self.stop(&mut course).await
+        let stopped = self.stop(&mut course).await;
+        self.say(course.voice.rest(millis(&self.world)));
+        stopped
     }
 
     async fn turn(&self, course: &mut Course, stop: &mut Stop) -> Result<(), LedgerError> {
@@ -81,6 +87,8 @@ impl Deliver {
         loop {
             self.start(course)?;
             // after a failure was weighed, which is done in `start` once nothing runs any more
+            self.say_due(course);
+            self.tell_block(course).await?;
             self.tell(course).await?;
             let event = tokio::select! {
                 biased;
@@ -108,8 +116,9 @@ impl Deliver {
 
     /// Nothing is confirmed while the ledger can't be written; to send more meanwhile would only mean to repeat more.
     fn ledger_fails(&self, course: &mut Course, error: &LedgerError) {
-        error!(sink = self.name, "{error}");
-        self.activity.ledger_error(Some(error.to_string()));
+        let words = error.to_string();
+        self.say(course.voice.ledger_fails(&words, millis(&self.world)));
+        self.activity.ledger_error(Some(words));
         course.ledger_pause = Some(self.sleep(LEDGER_PAUSE));
     }
 

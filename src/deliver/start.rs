@@ -21,6 +21,7 @@ impl Deliver {
     /// Starts all that can be started.
     pub(super) fn start(&self, course: &mut Course) -> Result<(), LedgerError> {
         self.end(course);
+        self.free(course);
         if course.confirming.is_none() && course.ledger_pause.is_none() {
             course.confirming = self.confirm(course);
         }
@@ -80,8 +81,9 @@ impl Deliver {
                 course.tracks.taken(*key);
             });
         }
+        let own = made.is_own();
         let batch = Batch::new(std::mem::take(&mut made.messages), Some(Box::new(permit)));
-        let flown = Flown::new(keys, made.bytes, made.newest);
+        let flown = Flown::new(keys, made.bytes, made.newest, own);
         course.flight.launch(&self.world, Arc::clone(&open.sink), batch, self.limits.deadline, flown);
         course.lingered = false;
     }

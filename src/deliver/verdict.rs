@@ -28,6 +28,8 @@ pub(super) struct Verdict {
     pub refused: bool,
     /// A person must act.
     pub blocked: bool,
+    /// Nothing but events of the agent itself was offered.
+    pub own: bool,
     /// The earliest next try, when the destination named one.
     pub after: Option<Duration>,
     /// The sink's words.
@@ -67,7 +69,7 @@ impl Verdict {
     }
 
     fn new(fates: Vec<Fate>, cause: String, outcome: &'static str) -> Verdict {
-        Verdict { fates, refused: false, blocked: false, after: None, cause, outcome }
+        Verdict { fates, refused: false, blocked: false, own: false, after: None, cause, outcome }
     }
 }
 

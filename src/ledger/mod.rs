@@ -3,6 +3,9 @@
 //! Promises: every method is one transaction, wholly and durably done or not at all; nobody is answered before COMMIT
 //! returned; methods take and give owned plain data. All times are milliseconds since 1970 in UTC ([`Millis`]).
 
+mod blocked;
+#[cfg(test)]
+mod blocked_tests;
 mod books;
 mod confirm;
 mod contents;
@@ -36,6 +39,7 @@ use std::{
 
 use rusqlite::Connection;
 
+pub use blocked::{BlockNews, BlockTold};
 pub use books::{Account, Books, BudgetView, Imbalance, SinkView, StreamBooks};
 pub use confirm::Progress;
 pub use contents::{Counts, FetchTarget, Need};

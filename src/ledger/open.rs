@@ -227,7 +227,7 @@ fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
     if found > SCHEMA {
         return Err(OpenError::Newer { file: file.to_owned(), found });
     }
-    let newest = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'quarantine')";
+    let newest = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'blocked')";
     if found == SCHEMA && !connection.query_row(newest, [], |row| row.get::<_, bool>(0)).map_err(sqlite)? {
         let cause = "it was made by an unreleased auditferry whose schema was never published; move state_dir away and start anew";
         return Err(OpenError::Sqlite { file: file.to_owned(), cause: cause.into() });

@@ -17,6 +17,8 @@ use crate::fetch::chunk::{self, ChunkBuilder, Frame};
 
 /// The sink's words are kept up to here (bytes).
 const WORDS: usize = 2048;
+/// What a frame adds to a record at most (bytes).
+const HEAD: usize = 64;
 
 /// A record that its sink will never take, as it lies in the stored body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,14 @@ pub struct Refused {
     pub unreadable: bool,
     /// As in the stored frame: never compared with other records.
     pub no_id: bool,
+}
+
+impl Refused {
+    /// What it takes in the quarantine at most, as [`Ledger::quarantine_bytes`] counts (bytes).
+    pub fn bytes_at_most(&self) -> usize {
+        let framed = HEAD + self.record.len();
+        zstd::zstd_safe::compress_bound(framed) + self.words.len().min(WORDS) + self.operation.len().min(WORDS)
+    }
 }
 
 impl Ledger {

@@ -265,3 +265,29 @@ async fn a_request_of_another_version_is_refused_and_holds_up_nobody() {
     let books = story.ledger.books().await.unwrap();
     assert_eq!((books.open_requests, books.all_requests, books.requests.len()), (0, 2, 2));
 }
+
+#[tokio::test]
+async fn no_record_takes_more_than_what_was_reckoned_before_it_went_in() {
+    let story = begin(vec![sink("a", None)]).await;
+    // bytes that can't be compressed, and words that are cut
+    let mut state = 7_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    });
+    let records = [Vec::new(), b"{}".to_vec(), noise.take(300_000).collect()];
+    let (mut held, sink) = (0, story.sinks[0].id);
+    for (n, record) in records.into_iter().enumerate() {
+        let name = format!("content {n}");
+        story.admit(&name, T - HOUR).await;
+        story.store(&name, &[n as u8]).await;
+        let content = story.id(&name);
+        let one = Refused { record, words: "w".repeat(5000), ..refused(content, 0, n as u8) };
+        let most = one.bytes_at_most() as u64;
+        let step = Progress { content, to: 1, quarantined: 1, ..Progress::default() };
+        assert_eq!(story.ledger.confirm(sink, vec![step], vec![one], T).await, Ok(vec![true]));
+        let now = story.ledger.quarantine_bytes(sink).await.unwrap();
+        assert!(now - held <= most, "{} bytes of {most}", now - held);
+        held = now;
+    }
+}

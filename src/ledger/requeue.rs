@@ -57,25 +57,29 @@ impl Ledger {
     pub async fn announce_gap(&self, news: &GapNews, event: OwnEvent, now: Millis) -> Result<(), LedgerError> {
         let (gap, what) = (news.gap.id, news.what);
         self.write("own event", move |connection| {
-            let stream = streams::own_stream(connection, None, "agent", now)?;
-            let mut body = Body::default();
-            body.push(&Frame {
-                id: event.id,
-                second: now / 1000,
-                unreadable: false,
-                no_id: true,
-                record: &event.record,
-            })?;
-            let sinks: Vec<i64> = connection
-                .prepare_cached("SELECT sink FROM account WHERE stream = ? AND active = 1")?
-                .query_map([stream], |row| row.get(0))?
-                .collect::<rusqlite::Result<_>>()?;
-            let name = format!("gap-{gap}-{what}-{now}");
-            store(connection, &Own { stream, name: &name, of: None, created: now, sinks: &sinks }, body, now)?;
+            owe_everybody(connection, &format!("gap-{gap}-{what}-{now}"), &event, now)?;
             gaps::announced(connection, gap, what, now)
         })
         .await
     }
+}
+
+/// Owes every sink an event of the agent; part of the transaction that notes that it was said.
+pub(super) fn owe_everybody(
+    connection: &Connection,
+    name: &str,
+    event: &OwnEvent,
+    now: Millis,
+) -> Result<(), LedgerError> {
+    let stream = streams::own_stream(connection, None, "agent", now)?;
+    let mut body = Body::default();
+    let frame = Frame { id: event.id, second: now / 1000, unreadable: false, no_id: true, record: &event.record };
+    body.push(&frame)?;
+    let sinks: Vec<i64> = connection
+        .prepare_cached("SELECT sink FROM account WHERE stream = ? AND active = 1")?
+        .query_map([stream], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    store(connection, &Own { stream, name, of: None, created: now, sinks: &sinks }, body, now)
 }
 
 /// Owes the new ids of a changed body to the sinks that had finished with it.

@@ -119,6 +119,12 @@ CREATE TABLE lost_content (
 -- Streams and sinks that fail now, for commands that run beside the agent: `tenant/content type`, or the sink's name.
 CREATE TABLE trouble (kind TEXT NOT NULL, name TEXT NOT NULL, words TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (kind, name)) STRICT, WITHOUT ROWID;
 
+-- What the sinks were told of one that is blocked: since when, when that was said, when that it is over, and how often in all.
+CREATE TABLE blocked (
+  sink INTEGER PRIMARY KEY REFERENCES sink (id), since INTEGER NOT NULL, said_at INTEGER NOT NULL, over_at INTEGER,
+  times INTEGER NOT NULL DEFAULT 1
+) STRICT;
+
 -- What commands asked for; kept for the auditor. `what`: JSON. `done`, `contents`: records, and contents of unknown size, worked off.
 CREATE TABLE request (
   id INTEGER PRIMARY KEY AUTOINCREMENT, who TEXT NOT NULL, what TEXT NOT NULL, asked_at INTEGER NOT NULL,

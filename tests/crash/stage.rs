@@ -79,6 +79,8 @@ pub struct Stage {
     pub body_budget: u64,
     /// Messages of one sink that may be out, wait or be unsettled at once.
     pub positions: usize,
+    /// Bytes that each quarantine may hold.
+    pub quarantine: u64,
     /// Records that a story drops from a sink's quarantine.
     pub dropped: BTreeMap<&'static str, BTreeSet<EventId>>,
     /// Between two looks for requests: each is a gate.
@@ -131,6 +133,7 @@ impl Stage {
             look: Duration::from_secs(60),
             body_budget: 1 << 30,
             positions: auditferry::deliver::POSITIONS,
+            quarantine: agent::QUARANTINE,
             dropped: BTreeMap::new(),
             requests_every: Duration::from_secs(3600),
             activity: Activity::default(),
@@ -225,6 +228,7 @@ impl Stage {
             env: Arc::new(TestEnv(Arc::clone(&self.token))),
             body_budget: self.body_budget,
             positions: self.positions,
+            quarantine: self.quarantine,
             requests_every: self.requests_every,
             activity: self.activity.clone(),
         }

@@ -1,9 +1,12 @@
 //! One story each: what an operator is promised, told on the crash test's stage (real agent, simulated service, paused clock).
 
+mod blocked;
 mod bodies;
 mod disk;
+mod full;
 mod gaps;
 mod late;
+mod log;
 mod memory;
 mod records;
 mod refusals;
@@ -85,9 +88,9 @@ pub fn tenth_minute(stage: &Stage) -> bool {
     stage.now() / 60_000 % 10 == 0
 }
 
-/// What `sink` took but the agent's own events about gaps.
+/// What `sink` took but the agent's own events.
 pub fn records(stage: &Stage, sink: &str) -> usize {
-    let own = ["AuditGapOpened", "AuditGapGrown", "AuditGapClosed"];
+    let own = ["AuditGapOpened", "AuditGapGrown", "AuditGapClosed", "AuditSinkBlocked", "AuditSinkUnblocked"];
     let own = own.map(|operation| stage.destinations[sink].of_operation(operation).len());
     stage.taken(sink).len() - own.iter().sum::<usize>()
 }

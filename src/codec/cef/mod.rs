@@ -150,6 +150,8 @@ fn own_title(event: &Event<'_>) -> Option<&'static str> {
         "AuditGapOpened" if own => Some("Audit gap opened"),
         "AuditGapGrown" if own => Some("Audit gap grown"),
         "AuditGapClosed" if own => Some("Audit gap closed"),
+        "AuditSinkBlocked" if own => Some("Sink blocked"),
+        "AuditSinkUnblocked" if own => Some("Sink takes events again"),
         _ => None,
     }
 }

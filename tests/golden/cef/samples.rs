@@ -127,3 +127,20 @@ fn a_gap_tells_what_is_missing() {
         (&12.into(), &"soc".into(), &7.into())
     );
 }
+
+#[test]
+fn a_blocked_sink_and_its_end_are_told_in_words() {
+    let record = r#"{"Id":"1","CreationTime":"2026-05-19T13:17:34","Operation":"AuditSinkBlocked","Workload":"auditferry",
+        "Sink":"siem","State":"blocked","Reason":"the token is wrong","From":"2026-05-19T13:16:34","ResultStatus":"Failed"}"#;
+    let line = super::encoded(record.as_bytes(), None).expect("a line");
+    assert!(line.starts_with("CEF:0|auditferry|auditferry|1|AuditSinkBlocked|Sink blocked|1|"), "{line}");
+    let read = check(&line);
+    assert_eq!((read.get("start"), read.get("end")), (Some("1779196594000"), None));
+    assert_eq!(read.get("msg"), Some("Sink blocked, because: the token is wrong"));
+    let over = record.replace("Blocked", "Unblocked").replace("Failed", "Succeeded");
+    let over = over.replace("\"ResultStatus", "\"To\":\"2026-05-19T13:17:34\",\"ResultStatus");
+    let line = super::encoded(over.as_bytes(), None).expect("a line");
+    assert!(line.contains("|AuditSinkUnblocked|Sink takes events again|1|"), "{line}");
+    let read = check(&line);
+    assert_eq!((read.get("end"), read.get("outcome")), (Some("1779196654000"), Some("Success")));
+}
