@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     simulator::{Profile, Simulator, TenantProfile, http, profile::ROLE_READ, read_file},
-    world::World,
+    world::{Clock, World},
 };
 
 /// The variable that the printed configuration reads the first tenant's secret from.
@@ -121,6 +121,7 @@ async fn run_until(args: SimulateArgs, world: World, stop: impl Future<Output = 
         served = http::serve(listener, Arc::clone(&simulator), Arc::clone(&world.clock), stopped) => served,
         // a client that keeps a slow answer open doesn't keep the simulator up
         () = patience => Ok(()),
+        () = last_orders(&simulator, &*world.clock) => Ok(()),
     };
     let failed = served.is_err();
     if let Err(error) = served {
@@ -247,6 +248,21 @@ fn report(path: &Path, simulator: &Simulator, now: Timestamp, ids: bool) -> io::
         writeln!(out, "{head}")?;
     }
     out.flush()
+}
+
+/// At SIGUSR1 the service publishes nothing more; what it has stays. Never resolves.
+async fn last_orders(simulator: &Mutex<Simulator>, clock: &dyn Clock) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut asked) = signal(SignalKind::user_defined1()) else { return std::future::pending().await };
+    while asked.recv().await.is_some() {
+        let now = clock.now();
+        let mut simulator = simulator.lock().unwrap_or_else(PoisonError::into_inner);
+        for tenant in &mut simulator.profile_mut().tenants {
+            tenant.end = Some(tenant.end.map_or(now, |end| end.min(now)));
+        }
+        eprintln!("simulate: nothing more is published");
+    }
+    std::future::pending().await
 }
 
 /// Resolves at SIGINT or SIGTERM; both are caught from the call on, so that none that comes early is missed. Where a handler

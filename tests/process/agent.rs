@@ -90,6 +90,12 @@ impl Stage {
         self.started.elapsed().as_secs()
     }
 
+    /// The simulator publishes nothing more.
+    pub fn last_orders(&self) {
+        let pid = self.simulator.0.id().to_string();
+        assert!(Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
