@@ -19,6 +19,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// How long a batch may wait: Splunk's advice to clients is 30 questions, one every 10 s, then to send again.
 pub const GIVE_UP: Duration = Duration::from_secs(300);
 
+/// Splunk counts the batches of a channel from 0. Answers to calls that run side by side may come in another order, but a number so far behind
+/// the highest one is another count: splunk was started anew.
+const BEHIND: u64 = 16;
+
 /// The numbers among the asked ones that are indexed; an error means that all asked ones are to be sent again.
 pub type Indexed = Result<Vec<u64>, SinkError>;
 
@@ -42,6 +46,8 @@ pub struct Acks {
 struct Waiting {
     /// `None`: still waits.
     batches: BTreeMap<u64, Option<Result<(), SinkError>>>,
+    /// The highest number so far.
+    highest: u64,
     /// When the next question is due, and the pause that led there.
     next: Instant,
     pause: Duration,
@@ -55,7 +61,13 @@ impl Acks {
         Arc::new(Acks {
             ask,
             interval,
-            waiting: Mutex::new(Waiting { batches: BTreeMap::new(), next: Instant::now(), pause, round: None }),
+            waiting: Mutex::new(Waiting {
+                batches: BTreeMap::new(),
+                highest: 0,
+                next: Instant::now(),
+                pause,
+                round: None,
+            }),
         })
     }
 
@@ -72,6 +84,15 @@ impl Acks {
             )
         };
         let mut waiting = self.lock();
+        if number.saturating_add(BEHIND) < waiting.highest {
+            // what waits was taken by the one before: a `true` for its number would be for another batch
+            waiting.highest = number;
+            let anew = "splunk counts its acknowledgements anew, so it was started anew: what it had not acknowledged goes out again";
+            for end in waiting.batches.values_mut().filter(|end| end.is_none()) {
+                *end = Some(Err(SinkError::retry(anew)));
+            }
+        }
+        waiting.highest = waiting.highest.max(number);
         if let Some(other) = waiting.batches.get_mut(&number) {
             *other = Some(Err(twice()));
             return Err(twice());

@@ -167,3 +167,16 @@ async fn one_number_twice_is_nobodys_acknowledgement() {
     // a number that nobody waits for may come again: the collector was started anew
     assert_eq!(acks.register(1).expect("free").indexed().await, Ok(()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn when_splunk_counts_anew_what_waits_goes_out_again() {
+    let (acks, asked) = acks(INTERVAL, QUICK);
+    let old: Vec<_> = [40, 41, 38].map(|number| acks.register(number).expect("a new number")).into();
+    let new = acks.register(3).expect("a new number");
+    for ticket in &old {
+        let error = ticket.indexed().await.expect_err("nobody knows what became of it");
+        assert!(error.to_string().contains("started anew"), "{error}");
+    }
+    asked.index(3);
+    new.indexed().await.expect("it counts from here");
+}
