@@ -39,6 +39,8 @@ pub struct KafkaSink {
     producer: ThreadedProducer<Context>,
     told: Told,
     topic: String,
+    /// As the options name them, for words.
+    brokers: String,
     format: Format,
     doubt: Doubt,
     turn: Arc<RwLock<()>>,
@@ -70,8 +72,9 @@ impl KafkaSink {
         }
         let (context, told) = Context::new();
         let (topic, patience, protocol) = (settings.topic.clone(), settings.patience(), settings.protocol());
+        let brokers = one_line(&settings.brokers.join(", "));
         let connecting = {
-            let (topic, told) = (topic.clone(), told.clone());
+            let (topic, told, brokers) = (topic.clone(), told.clone(), brokers.clone());
             // an abandoned `open` ends here by itself, and drops the producer on this thread
             spawn_blocking(move || {
                 let producer: ThreadedProducer<Context> =
@@ -79,7 +82,7 @@ impl KafkaSink {
                 let metadata = producer.client().fetch_metadata(Some(&topic), patience);
                 let answer = match metadata {
                     Ok(metadata) => metadata.topics().iter().find(|t| t.name() == topic).and_then(|t| t.error()),
-                    Err(error) => return Err(unreachable(&error, &told, protocol)),
+                    Err(error) => return Err(unreachable(&error, &told, &brokers, protocol)),
                 };
                 match answer.map(RDKafkaErrorCode::from) {
                     // the others pass: a leader being elected, for example
@@ -97,7 +100,7 @@ impl KafkaSink {
             fault = told.fault() => Err(fault_error(&fault)),
         }?;
         let format = format.clone();
-        Ok(KafkaSink { producer, told, topic, format, doubt, turn: Arc::default() })
+        Ok(KafkaSink { producer, told, topic, brokers, format, doubt, turn: Arc::default() })
     }
 
     /// Hands one message over; librdkafka copies it.
@@ -175,6 +178,7 @@ impl Sink for KafkaSink {
             alone,
             fault: fault.as_ref(),
             last_words: last_words.as_deref(),
+            brokers: &self.brokers,
             topic: &self.topic,
         })
     }
@@ -221,16 +225,19 @@ fn creation(error: &KafkaError) -> SinkError {
 }
 
 /// Why no metadata came.
-fn unreachable(error: &KafkaError, told: &Told, protocol: &str) -> SinkError {
+fn unreachable(error: &KafkaError, told: &Told, brokers: &str, protocol: &str) -> SinkError {
     if let Some(fault) = told.fault_by_now() {
         return fault_error(&fault);
     }
     let words = told.last_words().unwrap_or_else(|| match error.rdkafka_error_code() {
+        // what is left when no connection failed
+        None | Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut) => {
+            "they accept connections and do not answer, or take longer than `timeout`".to_string()
+        }
         Some(code) => one_line(&code.to_string()),
-        None => one_line(&error.to_string()),
     });
     // a port for another protocol looks like a broker that hangs up: librdkafka has no error for it
     SinkError::retry(format!(
-        "no answer from kafka: {words}; check `brokers`, and that this port of theirs is for {protocol}"
+        "no answer from kafka at {brokers}: {words}; check `brokers`, and that this port of theirs is for {protocol}"
     ))
 }
