@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{ConfigArgs, Exit};
 use crate::{
-    config::{self, Config, Line, SinkConfig, SourceConfig, secret::Secrets},
+    config::{self, CodecName, Config, Line, SinkConfig, SourceConfig, secret::Secrets},
     expiry,
     ledger::{Ledger, Millis, SinkView},
 };
@@ -99,6 +99,7 @@ pub fn examine(config: &Config, secrets: &Secrets, now: Millis) -> Outcome {
         for reference in sink.checked.references() {
             look(format!("sink `{}`", sink.name), &reference);
         }
+        warnings.extend(never_fits(sink));
         tables.push(sink_table(sink));
     }
     for sink in &config.sinks {
@@ -128,6 +129,18 @@ pub fn examine(config: &Config, secrets: &Secrets, now: Millis) -> Outcome {
     }
     unresolved.extend(gone_sinks(config));
     Outcome { ok: unresolved.is_empty(), mistakes: Vec::new(), unresolved, warnings, tables }
+}
+
+/// Room for a record with many properties; most have 1 to 5 KiB.
+const LARGE_RECORD: usize = 32 << 10;
+
+/// Codec `raw` is the record or nothing, while the others shorten.
+fn never_fits(sink: &SinkConfig) -> Option<String> {
+    let room = sink.limits().message_bytes;
+    (sink.codec == CodecName::Raw && room < LARGE_RECORD).then(|| {
+        let name = &sink.name;
+        format!("sink `{name}`: codec `raw` never shortens, and at most {room} bytes of a record fit: larger ones go to quarantine; raise `max_message` or `max_event` and what the destination takes, or choose another codec")
+    })
 }
 
 /// Sinks that the ledger owes something and the configuration does not name: a sink is its name.

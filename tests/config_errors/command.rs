@@ -166,3 +166,22 @@ fn a_sinks_certificates_are_looked_at_and_may_have_many_lines() {
     let (code, _, err) = check(folder.path(), &["--config", "a.toml"], Some("hunter2"));
     assert_eq!((code, err.as_str()), (0, ""));
 }
+
+#[test]
+fn what_raw_can_not_shorten_is_said_before_it_lies_in_quarantine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sink = |codec: &str, more: &str| {
+        format!(
+            "[[sink]]\nname = \"soc\"\nkind = \"syslog\"\ncodec = \"{codec}\"\naddress = \"tcp://127.0.0.1:514\"\n{more}"
+        )
+    };
+    for (codec, more, warned) in
+        [("raw", "", true), ("cef", "", false), ("ocsf", "", false), ("raw", "max_message = \"64 kB\"\n", false)]
+    {
+        fs::write(folder.path().join("a.toml"), format!("{GOOD}\n{}", sink(codec, more))).expect("written");
+        let (code, _, err) = check(folder.path(), &["--config", "a.toml"], Some("hunter2"));
+        let words = "warning: sink `soc`: codec `raw` never shortens, and at most ";
+        assert_eq!((code, err.starts_with(words)), (0, warned), "{codec} {more}: {err}");
+        assert!(!warned || err.contains("raise `max_message`"), "{err}");
+    }
+}
