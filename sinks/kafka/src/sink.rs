@@ -1,12 +1,17 @@
 //! The sink: hands a batch to librdkafka, and waits for the report on each message.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use auditferry_contract::{Batch, Confirmation, Env, ExposeSecret, Format, Lost, Message, Sink, SinkError};
+use auditferry_contract::{
+    Batch, Confirmation, Env, ExposeSecret, Format, Lost, Message, Sink, SinkError, options::TimeSpan,
+};
 use rdkafka::{
     ClientConfig,
     config::RDKafkaLogLevel,
@@ -24,6 +29,7 @@ use crate::{
     credentials,
     settings::{KEY, Settings},
     verdict::{Ended, Report, casts_doubt, code_words, fatal, fault_error, fault_words, one_line, verdict},
+    words::SILENT,
 };
 
 /// Whether a broker has refused a producer batch as a whole since the agent started: librdkafka makes one of messages of several calls.
@@ -82,7 +88,7 @@ impl KafkaSink {
                 let metadata = producer.client().fetch_metadata(Some(&topic), patience);
                 let answer = match metadata {
                     Ok(metadata) => metadata.topics().iter().find(|t| t.name() == topic).and_then(|t| t.error()),
-                    Err(error) => return Err(unreachable(&error, &told, &brokers, protocol)),
+                    Err(error) => return Err(unreachable(&error, &told, &brokers, protocol, patience)),
                 };
                 match answer.map(RDKafkaErrorCode::from) {
                     // the others pass: a leader being elected, for example
@@ -224,15 +230,21 @@ fn creation(error: &KafkaError) -> SinkError {
     SinkError::blocked(format!("the kafka producer can't be set up: {words}"))
 }
 
+/// With so much time a connection that does not come about has been told.
+const ENOUGH: Duration = Duration::from_secs(4);
+
 /// Why no metadata came.
-fn unreachable(error: &KafkaError, told: &Told, brokers: &str, protocol: &str) -> SinkError {
+fn unreachable(error: &KafkaError, told: &Told, brokers: &str, protocol: &str, patience: Duration) -> SinkError {
     if let Some(fault) = told.fault_by_now() {
         return fault_error(&fault);
     }
     let words = told.last_words().unwrap_or_else(|| match error.rdkafka_error_code() {
         // what is left when no connection failed
         None | Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut) => {
-            "they accept connections and do not answer, or take longer than `timeout`".to_string()
+            match patience >= ENOUGH {
+                true => SILENT.to_string(),
+                false => format!("no answer within {}", TimeSpan(patience)),
+            }
         }
         Some(code) => one_line(&code.to_string()),
     });

@@ -4,7 +4,7 @@
 use crate::verdict::one_line;
 
 /// Brokers, or something else on their port, with which no talk begins.
-const SILENT: &str = "they accept connections and do not answer";
+pub const SILENT: &str = "they accept connections and do not answer";
 
 /// Why a connection failed. `None`: the words say no more than that time has passed.
 pub fn why(reason: &str) -> Option<String> {

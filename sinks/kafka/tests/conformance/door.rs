@@ -202,7 +202,7 @@ async fn a_port_that_accepts_and_is_silent_is_called_so_in_the_same_words_each_t
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
     let attempt = async || {
-        let checked = checked(&format!("brokers = [{address:?}]\ntopic = 'audit'\ntimeout = '3s'"));
+        let checked = checked(&format!("brokers = [{address:?}]\ntopic = 'audit'\ntimeout = '4s'"));
         let error = checked.open(Arc::new(TestEnv::default())).await.err().expect("it opens");
         assert!(matches!(error, SinkError::Retry { .. }), "{error}");
         error.cause().0.clone()
