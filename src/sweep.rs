@@ -147,7 +147,10 @@ impl Sweep {
 
 /// What is kept for a sink: contents, of which the oldest is so old, and so many bytes in its quarantine.
 fn kept(age: Option<Millis>, quarantine: u64) -> Option<String> {
-    let owed = age.map(|age| format!("is owed contents of {} h ago", age / HOUR));
+    let owed = age.map(|age| match age / HOUR {
+        ..=0 => "is owed contents of the last hour".to_owned(),
+        hours => format!("is owed contents of {hours} h ago"),
+    });
     let refused =
         (quarantine > 0).then(|| format!("has {} KiB of refused records in its quarantine", quarantine.div_ceil(1024)));
     match (owed, refused) {
@@ -164,6 +167,7 @@ mod tests {
     fn what_is_kept_for_a_sink_that_is_gone_is_named() {
         let owed = "is owed contents of 2 h ago";
         assert_eq!(kept(None, 0), None);
+        assert_eq!(kept(Some(HOUR - 1), 0).as_deref(), Some("is owed contents of the last hour"));
         assert_eq!(kept(Some(2 * HOUR), 0).as_deref(), Some(owed));
         let refused = "has 2 KiB of refused records in its quarantine";
         assert_eq!(kept(None, 1025).as_deref(), Some(refused));

@@ -85,7 +85,7 @@ async fn watch(ledger: &Ledger, state_dir: &Path, id: i64, wait: bool) -> Result
         }
         if known.taken_at.is_none() && looks == TAKEN {
             super::err(&format!(
-                "request {id} is written, and no agent has taken it up: it is worked off when one runs with state_dir {}\n",
+                "nobody has taken request {id} up yet, and nothing is done so far. It is kept in the ledger: an agent that runs with state_dir {} works it off, and `auditferry status` shows what came of it\n",
                 state_dir.display()
             ));
             if !wait {

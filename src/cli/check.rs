@@ -1,15 +1,14 @@
 //! `check`: every mistake of a configuration, whether what it refers to is there, and the settings that apply.
 
-use std::{fmt::Write, fs, path::Path};
+use std::fmt::Write;
 
 use auditferry_contract::{Confirmation, SecretRef, SinkKind};
 use futures_util::FutureExt;
 use serde::Serialize;
 
-use super::{ConfigArgs, Exit};
+use super::{ConfigArgs, Exit, check_files};
 use crate::{
-    config::{self, Config, Line, SinkConfig, SourceConfig, secret::Secrets},
-    expiry,
+    config::{self, CodecName, Config, Line, SinkConfig, SourceConfig, secret::Secrets},
     ledger::{Ledger, Millis, SinkView},
 };
 
@@ -102,24 +101,16 @@ pub fn examine(config: &Config, secrets: &Secrets, now: Millis) -> Outcome {
         tables.push(sink_table(sink));
     }
     for sink in &config.sinks {
-        for file in sink.checked.files() {
-            match pem(&file, b"-----BEGIN ", "neither a certificate nor a key") {
-                Ok(bytes) => {
-                    let soon = expiry::earliest_end(&bytes).and_then(|end| expiry::words(&file, end, now));
-                    warnings.extend(soon.map(|words| format!("sink `{}`: {words}", sink.name)));
-                }
-                Err(words) => unresolved.push(format!("sink `{}`: {words}", sink.name)),
-            }
-        }
+        warnings.extend(never_fits(sink));
+        let found = check_files::of_sink(sink, now);
+        unresolved.extend(found.errors);
+        warnings.extend(found.warnings);
     }
     for source in &config.sources {
-        match source.ca.as_ref().map(|ca| (ca, pem(ca, b"-----BEGIN CERTIFICATE-----", "no certificate"))) {
-            None => {}
-            Some((ca, Ok(bytes))) => {
-                let soon = expiry::earliest_end(&bytes).and_then(|end| expiry::words(ca, end, now));
-                warnings.extend(soon.map(|words| format!("source `{}`, ca: {words}", source.name)));
-            }
-            Some((_, Err(words))) => unresolved.push(format!("source `{}`, ca: {words}", source.name)),
+        if let Some(ca) = &source.ca {
+            let found = check_files::of_source(&source.name, ca, now);
+            unresolved.extend(found.errors);
+            warnings.extend(found.warnings);
         }
         if source.cloud == config::Cloud::China {
             let words = "the hosts of cloud `china` are not in Microsoft's reference: compare them with your tenant's";
@@ -128,6 +119,18 @@ pub fn examine(config: &Config, secrets: &Secrets, now: Millis) -> Outcome {
     }
     unresolved.extend(gone_sinks(config));
     Outcome { ok: unresolved.is_empty(), mistakes: Vec::new(), unresolved, warnings, tables }
+}
+
+/// Room for a record with many properties; most have 1 to 5 KiB.
+const LARGE_RECORD: usize = 32 << 10;
+
+/// Codec `raw` is the record or nothing, while the others shorten.
+fn never_fits(sink: &SinkConfig) -> Option<String> {
+    let room = sink.limits().message_bytes;
+    (sink.codec == CodecName::Raw && room < LARGE_RECORD).then(|| {
+        let name = &sink.name;
+        format!("sink `{name}`: codec `raw` never shortens, and at most {room} bytes of a record fit: larger ones go to quarantine; raise `max_message` or `max_event` and what the destination takes, or choose another codec")
+    })
 }
 
 /// Sinks that the ledger owes something and the configuration does not name: a sink is its name.
@@ -148,15 +151,6 @@ fn gone_sinks(config: &Config) -> Vec<String> {
         format!("sink `{name}` is gone from the configuration while {what}: put it back under its name, or end it with `auditferry retire-sink {name}`")
     })
     .collect()
-}
-
-/// A PEM file: what it holds is looked at when it is used.
-fn pem(path: &Path, begin: &[u8], what: &str) -> Result<Vec<u8>, String> {
-    let bytes = fs::read(path).map_err(|error| format!("file {} can't be read: {error}", path.display()))?;
-    match bytes.windows(begin.len()).any(|window| window == begin) {
-        true => Ok(bytes),
-        false => Err(format!("file {} holds {what}: it must be PEM", path.display())),
-    }
 }
 
 fn source_table(source: &SourceConfig) -> Table {

@@ -2,6 +2,7 @@
 
 mod asking;
 pub mod check;
+mod check_files;
 pub mod demo;
 mod heap;
 mod ledger_args;

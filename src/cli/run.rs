@@ -56,7 +56,11 @@ enum Log {
 pub fn start(args: &RunArgs, registry: &[SinkKind]) -> Exit {
     let config = match config::load(&args.config.paths, registry) {
         Ok(config) => config,
-        Err(report) => return super::refuse(&report),
+        Err(report) => {
+            let exit = super::refuse(&report);
+            super::err("nothing was started\n");
+            return exit;
+        }
     };
     let log = match args.log {
         Some(Log::Text) => LogFormat::Text,

@@ -10,6 +10,7 @@ mod hide;
 mod predicates;
 mod read;
 mod report;
+mod sample;
 pub mod secret;
 mod sink;
 mod source;

@@ -11,10 +11,17 @@ use super::suggest;
 
 /// One of a few words.
 pub fn choice<T: Copy>(table: &mut Options<'_>, name: &'static str, known: &[(&str, T)]) -> Option<T> {
+    let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
+    if let Some(given) = table.table.get(name).filter(|given| given.as_str().is_none()) {
+        let what = format!("`{name}` can't be {}", given.as_ref().type_str());
+        let (span, hint) = (given.span, format!("one of: \"{}\"", words.join("\", \"")));
+        let _ = table.take(name);
+        table.errors.push(mistake(span, &what, &hint));
+        return None;
+    }
     let value = text(table, name)?;
     let found = known.iter().find(|(word, _)| *word == value.value).map(|(_, t)| *t);
     if found.is_none() {
-        let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
         let what = format!("`{name}` can't be `{}`", printable(&value.value));
         table.errors.push(mistake(value.span, &what, &suggest::hint(&value.value, &words)));
     }
@@ -128,7 +135,7 @@ pub fn table<'de>(outer: &mut Options<'de>, name: &'static str) -> Option<Option
         return Options::new(&mut value).ok();
     }
     let what = format!("`{name}` must be a table, found {}", value.as_ref().type_str());
-    outer.errors.push(mistake(value.span, &what, ""));
+    outer.errors.push(mistake(value.span, &what, &format!("write {name} = {{ … }}")));
     None
 }
 

@@ -166,10 +166,7 @@ impl Report {
             out.push_str("\n\n");
         }
         let n = self.mistakes.len();
-        out.push_str(&format!(
-            "{n} mistake{} in the configuration; nothing was started\n",
-            if n == 1 { "" } else { "s" }
-        ));
+        out.push_str(&format!("{n} mistake{} in the configuration\n", if n == 1 { "" } else { "s" }));
         out
     }
 
@@ -216,16 +213,15 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// What to write where a key is missing.
+/// What to write where a key of the agent's own is missing; those of a sink are in its sample.
 fn example(name: &str) -> String {
     let value = match name {
         "state_dir" => "\"/var/lib/auditferry\"",
         "tenant" | "client" => "\"00000000-…\", a GUID from the app registration's overview page",
         "secret" => "{ file = \"/run/secrets/o365\" } or { env = \"NAME\" }",
-        "path" => "\"/var/log/auditferry/events.jsonl\"",
         "kind" => "\"…\": what it is, \"office365\" for a source, \"file\" for a sink",
         "name" => "\"…\": it stands in logs, metrics and the ledger",
-        _ => "…",
+        _ => return String::new(),
     };
     format!("add {name} = {value}")
 }
@@ -235,7 +231,7 @@ fn wanted(expected: &'static str) -> (&'static str, &'static str) {
     match expected {
         "a string" => ("a text", "write it in quotes: \"…\""),
         "an array" => ("a list", "write it in brackets, each element in quotes: [\"…\"]"),
-        "a bool" => ("true or false", "write it without quotes"),
+        "a bool" => ("true or false", "write true or false, without quotes"),
         "i64" | "u64" | "u32" | "u16" | "usize" => ("a whole number", "write it without quotes"),
         other => (other, ""),
     }

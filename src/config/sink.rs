@@ -11,6 +11,7 @@ use auditferry_contract::{
 use super::{
     predicates::{Filter, PRODUCTS},
     read::{self, printable},
+    sample,
     source::{LONGEST_START, or_default},
     suggest,
 };
@@ -123,10 +124,13 @@ impl SinkConfig {
         let checked = match (kind.check)(table, &format) {
             Ok(checked) => Some(checked),
             Err(more) => {
-                errors.extend(more.errors);
+                errors.extend(more.errors.into_iter().map(|error| sample::with_example(error, kind.sample)));
                 None
             }
         };
+        if let (Some(batch), Some(checked)) = (&batch, &checked) {
+            errors.extend(batch.above(kind.name, &checked.limits()));
+        }
         let read = || {
             let (name, sources) = (name?, sources?);
             Some(ReadSink {
@@ -139,7 +143,7 @@ impl SinkConfig {
                     start: start?,
                     sources: sources.as_ref().map(|s| s.iter().map(|s| s.value.clone()).collect()),
                     filter: filter?,
-                    batch: batch?,
+                    batch: batch?.overrides(),
                     checked: checked?,
                 },
                 sources: sources.unwrap_or_default(),
@@ -243,12 +247,46 @@ fn values<T>(list: Vec<Spanned<T>>) -> Vec<T> {
     list.into_iter().map(|item| item.value).collect()
 }
 
-fn batch(table: &mut Options<'_>) -> Option<BatchOverrides> {
+/// `batch`, and where in the file its parts are.
+#[derive(Default)]
+struct ReadBatch {
+    messages: Option<Spanned<u64>>,
+    bytes: Option<Spanned<u64>>,
+    age: Option<Duration>,
+}
+
+impl ReadBatch {
+    fn overrides(&self) -> BatchOverrides {
+        let number = |given: &Option<Spanned<u64>>| given.as_ref().map(|n| n.value as usize);
+        BatchOverrides { messages: number(&self.messages), bytes: number(&self.bytes), age: self.age }
+    }
+
+    /// What is more than the sink takes in one call. A client library's queues have room for what the sink's own limits allow and no
+    /// more, so that a larger batch would never go through.
+    fn above(&self, kind: &str, limits: &Limits) -> Vec<auditferry_contract::toml_span::Error> {
+        let (messages, bytes) = (limits.batch_messages as u64, limits.batch_bytes as u64);
+        let mut errors = Vec::new();
+        let mut compare = |name: &str, given: &Option<Spanned<u64>>, most: u64, shown: &dyn Fn(u64) -> String| {
+            if let Some(given) = given.as_ref().filter(|given| given.value > most) {
+                let what = format!("`{name}` is above what a sink of kind `{kind}` takes: {}", shown(given.value));
+                let hint = format!("at most {}, which is what applies when the key is left out", shown(most));
+                errors.push(mistake(given.span, &what, &hint));
+            }
+        };
+        compare("messages", &self.messages, messages, &|n| n.to_string());
+        compare("bytes", &self.bytes, bytes, &|n| ByteSize(n).to_string());
+        errors
+    }
+}
+
+fn batch(table: &mut Options<'_>) -> Option<ReadBatch> {
     if !table.contains("batch") {
         let _ = table.take("batch");
-        return Some(BatchOverrides::default());
+        return Some(ReadBatch::default());
     }
     let mut inner = read::table(table, "batch")?;
+    let place = |inner: &Options<'_>, name| inner.table.get(name).map(|value| value.span).unwrap_or_default();
+    let (of_messages, of_bytes) = (place(&inner, "messages"), place(&inner, "bytes"));
     let messages = options::number(&mut inner, "messages", 1..=100_000);
     let bytes = options::size(&mut inner, "bytes", 1 << 10..=64 << 20);
     let age = options::duration(&mut inner, "age", Duration::ZERO..=Duration::from_secs(60));
@@ -256,5 +294,6 @@ fn batch(table: &mut Options<'_>) -> Option<BatchOverrides> {
         table.errors.extend(errors.errors);
         return None;
     }
-    Some(BatchOverrides { messages: messages.map(|n| n as usize), bytes: bytes.map(|n| n as usize), age })
+    let placed = |value: Option<u64>, span| value.map(|value| Spanned::with_span(value, span));
+    Some(ReadBatch { messages: placed(messages, of_messages), bytes: placed(bytes, of_bytes), age })
 }

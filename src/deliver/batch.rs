@@ -216,8 +216,10 @@ impl Maker<'_> {
             self.buffer.truncate(start);
             if !self.codec.encode_within(event, self.limits.message_bytes, &mut self.buffer) {
                 self.buffer.truncate(start);
-                let words =
-                    format!("no form of it fits into the {} bytes that the sink takes", self.limits.message_bytes);
+                let words = format!(
+                    "no form of it fits into the {} bytes that the sink takes: raise its `max_message` or `max_event` and what the destination takes, or choose a codec that shortens (`raw` never does); then `auditferry quarantine retry`",
+                    self.limits.message_bytes
+                );
                 return Outcome::TooLarge(words.into());
             }
         }

@@ -34,7 +34,7 @@ impl fmt::Display for Wanted {
             write!(f, " --sink {sink}")?;
         }
         match selection.ids.as_slice() {
-            [] => write!(f, " --all (up to {})", selection.up_to),
+            [] => write!(f, " --all (records numbered up to {})", selection.up_to),
             ids if ids.len() > 10 => write!(f, " ({} records)", ids.len()),
             ids => ids.iter().try_for_each(|id| write!(f, " {id}")),
         }

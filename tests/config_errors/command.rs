@@ -68,7 +68,7 @@ fn what_is_referred_to_must_be_there() {
     assert_eq!(
         err,
         "error: source `contoso`, secret: environment variable O365_SECRET is not set: set it where the agent is started\n\
-         error: source `contoso`, ca: file gone.pem can't be read: No such file or directory (os error 2)\n"
+         error: source `contoso`, ca: file gone.pem can't be read: No such file or directory (os error 2): it must be there, for the agent's user to read\n"
     );
     assert!(!out.contains("in order"), "{out}");
 }
@@ -151,18 +151,83 @@ fn the_configurations_of_the_examples_and_of_the_readme_are_good() {
     assert_eq!(report, None);
 }
 
+/// A certificate that signs itself and ends with the year before this one, and its key.
+fn certificate(until: i32) -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_string()]).expect("a name");
+    (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(until, 1, 1));
+    let key = rcgen::KeyPair::generate().expect("random bytes");
+    (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
+}
+
 #[test]
-fn a_sinks_certificates_are_looked_at_and_may_have_many_lines() {
+fn what_is_wrong_with_a_sinks_certificates_is_said_with_option_file_and_next_step() {
     let folder = tempfile::tempdir().expect("a folder");
-    let sink = "[[sink]]\nname = \"soc\"\nkind = \"syslog\"\naddress = \"tls://127.0.0.1:6514\"\nca = \"ca.pem\"\n";
-    fs::write(folder.path().join("a.toml"), format!("{GOOD}\n{sink}")).expect("written");
-    let (code, _, err) = check(folder.path(), &["--config", "a.toml"], Some("hunter2"));
-    assert!(code == 2 && err.contains("sink `soc`: file ca.pem can't be read"), "{code} {err}");
-    fs::write(folder.path().join("ca.pem"), "not one").expect("written");
-    let (code, _, err) = check(folder.path(), &["--config", "a.toml"], Some("hunter2"));
-    assert!(code == 2 && err.contains("file ca.pem holds neither a certificate nor a key"), "{code} {err}");
-    fs::write(folder.path().join("ca.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-        .expect("written");
-    let (code, _, err) = check(folder.path(), &["--config", "a.toml"], Some("hunter2"));
-    assert_eq!((code, err.as_str()), (0, ""));
+    let (good, old) = (certificate(2100), certificate(2021));
+    for (name, text) in [
+        ("ca.pem", &good.0),
+        ("crt.pem", &good.0),
+        ("key.pem", &good.1),
+        ("other.pem", &certificate(2100).1),
+        ("old.pem", &old.0),
+        ("oldkey.pem", &old.1),
+        ("text.pem", &"not one".to_string()),
+        ("cut.pem", &"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_string()),
+    ] {
+        fs::write(folder.path().join(name), text).expect("written");
+    }
+    let all = ["ca", "certificate", "key"];
+    for (files, code, words) in [
+        (["ca.pem", "crt.pem", "key.pem"], 0, ""),
+        (["gone.pem", "crt.pem", "key.pem"], 2, "error: sink `soc`, ca: file gone.pem can't be read"),
+        (["ca.pem", "crt.pem", "gone.pem"], 2, "error: sink `soc`, key: file gone.pem can't be read"),
+        (["text.pem", "crt.pem", "key.pem"], 2, "error: sink `soc`, ca: text.pem holds no certificate: expected PEM"),
+        (["key.pem", "crt.pem", "key.pem"], 2, "error: sink `soc`, ca: key.pem holds no certificate: expected PEM"),
+        (["cut.pem", "crt.pem", "key.pem"], 2, "error: sink `soc`, ca: certificate 1 in cut.pem can't be used as a CA"),
+        (
+            ["ca.pem", "crt.pem", "other.pem"],
+            2,
+            "error: sink `soc`, certificate and key: the key in other.pem is not the one of the certificate in crt.pem: give the two that belong together",
+        ),
+        (["ca.pem", "crt.pem", "crt.pem"], 2, "error: sink `soc`, certificate and key: crt.pem holds no private key"),
+        (
+            ["ca.pem", "old.pem", "oldkey.pem"],
+            2,
+            "error: sink `soc`, certificate: a certificate in old.pem expired on 2021-01-01: put its successor into the file",
+        ),
+        // rustls still trusts it, and of several the others may do
+        (
+            ["old.pem", "crt.pem", "key.pem"],
+            0,
+            "warning: sink `soc`, ca: a certificate in old.pem expired on 2021-01-01",
+        ),
+    ] {
+        let options: String = all.iter().zip(files).map(|(key, file)| format!("{key} = {file:?}\n")).collect();
+        let sink =
+            format!("[[sink]]\nname = \"soc\"\nkind = \"syslog\"\naddress = \"tls://127.0.0.1:6514\"\n{options}");
+        fs::write(folder.path().join("a.toml"), format!("{GOOD}\n{sink}")).expect("written");
+        let (found, out, err) = check(folder.path(), &["--config", "a.toml"], Some("hunter2"));
+        assert_eq!((found, err.lines().count()), (code, usize::from(!words.is_empty())), "{files:?}: {err}");
+        assert!(err.starts_with(words), "{files:?}: {err}");
+        assert_eq!(out.contains("in order"), code == 0, "{files:?}: {out}");
+        assert!(!err.contains("PRIVATE") || err.contains("expected PEM"), "{err}");
+    }
+}
+
+#[test]
+fn what_raw_can_not_shorten_is_said_before_it_lies_in_quarantine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sink = |codec: &str, more: &str| {
+        format!(
+            "[[sink]]\nname = \"soc\"\nkind = \"syslog\"\ncodec = \"{codec}\"\naddress = \"tcp://127.0.0.1:514\"\n{more}"
+        )
+    };
+    for (codec, more, warned) in
+        [("raw", "", true), ("cef", "", false), ("ocsf", "", false), ("raw", "max_message = \"64 kB\"\n", false)]
+    {
+        fs::write(folder.path().join("a.toml"), format!("{GOOD}\n{}", sink(codec, more))).expect("written");
+        let (code, _, err) = check(folder.path(), &["--config", "a.toml"], Some("hunter2"));
+        let words = "warning: sink `soc`: codec `raw` never shortens, and at most ";
+        assert_eq!((code, err.starts_with(words)), (0, warned), "{codec} {more}: {err}");
+        assert!(!warned || err.contains("raise `max_message`"), "{err}");
+    }
 }

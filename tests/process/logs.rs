@@ -26,7 +26,7 @@ fn with_a_mistake_in_the_configuration_nothing_starts() {
     let words = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{words}");
     assert!(words.contains("unknown key `codek`") && words.contains("did you mean `codec`?"), "{words}");
-    assert!(words.ends_with("1 mistake in the configuration; nothing was started\n"), "{words}");
+    assert!(words.ends_with("1 mistake in the configuration\nnothing was started\n"), "{words}");
     assert!(!stage.path("state").exists() && !stage.path("one.jsonl").exists());
 }
 

@@ -95,12 +95,20 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (unit, name) in [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
-            if self.0 >= unit && self.0.is_multiple_of(unit) {
-                return write!(f, "{} {name}", self.0 / unit);
-            }
-        }
-        write!(f, "{} B", self.0)
+        const UNITS: [(u64, &str); 8] = [
+            (1 << 40, "TiB"),
+            (1_000_000_000_000, "TB"),
+            (1 << 30, "GiB"),
+            (1_000_000_000, "GB"),
+            (1 << 20, "MiB"),
+            (1_000_000, "MB"),
+            (1 << 10, "KiB"),
+            (1000, "kB"),
+        ];
+        // the unit that leaves the shortest whole number: "64 MB" rather than "62500 KiB"
+        let whole = UNITS.iter().filter(|(unit, _)| self.0 >= *unit && self.0.is_multiple_of(*unit));
+        let (unit, name) = whole.min_by_key(|(unit, _)| self.0 / unit).unwrap_or(&(1, "B"));
+        write!(f, "{} {name}", self.0 / unit)
     }
 }
 
@@ -165,14 +173,14 @@ pub fn number(table: &mut TableHelper<'_>, name: &'static str, range: RangeInclu
 /// An optional text that is not empty; spaces at its ends are a mistake, not repaired.
 pub fn text(table: &mut TableHelper<'_>, name: &'static str) -> Option<Spanned<String>> {
     let value = table.optional_s::<String>(name)?;
-    let what = if value.value.is_empty() {
-        format!("`{name}` is empty")
+    let (what, hint) = if value.value.is_empty() {
+        (format!("`{name}` is empty"), "write its value between the quotes, or leave the key out if it may be missing")
     } else if value.value.trim() != value.value {
-        format!("`{name}` begins or ends with a space")
+        (format!("`{name}` begins or ends with a space"), "take the spaces out")
     } else {
         return Some(value);
     };
-    table.errors.push(mistake(value.span, &what, ""));
+    table.errors.push(mistake(value.span, &what, hint));
     None
 }
 
@@ -249,8 +257,13 @@ mod tests {
             let span = TimeSpan(Duration::from_millis(ms));
             assert_eq!(span.to_string().parse(), Ok(span));
         }
-        for bytes in [0, 1, 1000, 1024, 3 << 20, (1 << 30) + 1] {
+        for bytes in [0, 1, 1000, 1024, 3 << 20, 10_000, 64_000_000, 512_000, (1 << 30) + 1, u64::MAX] {
             assert_eq!(ByteSize(bytes).to_string().parse(), Ok(ByteSize(bytes)));
+        }
+        for (bytes, shown) in
+            [(10_000, "10 kB"), (64_000_000, "64 MB"), (65_536, "64 KiB"), (8_190, "8190 B"), (2 << 30, "2 GiB")]
+        {
+            assert_eq!(ByteSize(bytes).to_string(), shown);
         }
     }
 

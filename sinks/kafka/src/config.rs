@@ -21,7 +21,7 @@ const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 pub fn check(mut options: Options<'_>, format: &Format) -> Result<Box<dyn CheckedSink>, ConfigErrors> {
     let brokers = brokers(&mut options);
     let topic = topic(&mut options);
-    let encrypted = options.optional_s::<bool>("tls");
+    let encrypted = encrypted(&mut options);
     if let Some(given) = text(&mut options, "server_name") {
         let hint = "the name that each broker advertises is the one its certificate must be for";
         options.errors.push(mistake(given.span, "`server_name` can't be set for kafka", hint));
@@ -61,6 +61,18 @@ pub fn check(mut options: Options<'_>, format: &Format) -> Result<Box<dyn Checke
         timeout: timeout.unwrap_or(TIMEOUT),
     };
     Ok(Box::new(Checked { settings, format: format.clone(), doubt: Doubt::default() }))
+}
+
+/// `tls`. A table there is how other programs write it.
+fn encrypted(options: &mut Options<'_>) -> Option<Spanned<bool>> {
+    if let Some(given) = options.table.get("tls").filter(|given| given.as_table().is_some()) {
+        let hint = "write `tls = true`, and `ca`, `certificate` and `key` beside it, in the sink's own table";
+        let wrong = mistake(given.span, "`tls` is true or false, not a table", hint);
+        options.errors.push(wrong);
+        let _ = options.take("tls");
+        return None;
+    }
+    options.optional_s::<bool>("tls")
 }
 
 /// One of a few words.
@@ -247,6 +259,7 @@ mod tests {
         let login = |mechanism: &str| format!("sasl = {{ mechanism = '{mechanism}', username = 'u', {PASSWORD} }}");
         for (more, begins) in [
             ("server_name = 'x'", "`server_name` can't be set for kafka"),
+            ("tls = { ca = '/ca' }", "`tls` is true or false, not a table"),
             ("tls = false\nca = '/ca'", "`tls` is off, and files for it are given"),
             ("certificate = '/c'", "`certificate` needs its `key`"),
             ("compression = 'gzip'", "not a usable `compression`\none of: none, lz4, snappy, zstd; gzip"),
@@ -303,7 +316,7 @@ mod tests {
                 "ca=/ca",
                 "sasl=PLAIN as alice, password ***",
                 "compression=zstd",
-                "max_message=1000000 B",
+                "max_message=1 MB",
                 "timeout=30s",
             ]
         );

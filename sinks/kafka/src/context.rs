@@ -1,6 +1,9 @@
 //! What librdkafka tells: a report for each message, and errors that belong to no message.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use rdkafka::{
     ClientContext,
@@ -10,7 +13,16 @@ use rdkafka::{
 };
 use tokio::sync::{oneshot, watch};
 
-use crate::verdict::{Report, one_line};
+use crate::{
+    verdict::Report,
+    words::{plain, why},
+};
+
+/// Why connections failed since a message was last stored: each reason once, in an order that chance does not change.
+type Whys = Arc<Mutex<BTreeSet<String>>>;
+
+/// So many are shown.
+const SHOWN: usize = 3;
 
 /// One call of `deliver`, while librdkafka has its messages.
 #[derive(Debug)]
@@ -92,20 +104,20 @@ pub enum FaultKind {
 #[derive(Debug)]
 pub struct Context {
     fault: watch::Sender<Option<Fault>>,
-    last: Arc<Mutex<Option<String>>>,
+    last: Whys,
 }
 
 /// The other end of a [`Context`].
 #[derive(Clone, Debug)]
 pub struct Told {
     fault: watch::Receiver<Option<Fault>>,
-    last: Arc<Mutex<Option<String>>>,
+    last: Whys,
 }
 
 impl Context {
     pub fn new() -> (Context, Told) {
         let (sender, fault) = watch::channel(None);
-        let last = Arc::new(Mutex::new(None));
+        let last = Whys::default();
         (Context { fault: sender, last: last.clone() }, Told { fault, last })
     }
 }
@@ -126,22 +138,28 @@ impl Told {
         self.fault.borrow().clone()
     }
 
-    /// The latest words about a connection: why messages that timed out did not get through.
+    /// Words about connections: why messages that timed out did not get through.
     pub fn last_words(&self) -> Option<String> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let whys = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown: Vec<&str> = whys.iter().take(SHOWN).map(String::as_str).collect();
+        (!shown.is_empty()).then(|| shown.join("; "))
     }
 }
 
 impl ClientContext for Context {
     /// The agent shows causes; the library's own lines repeat them, so they are for looking closer.
+    ///
+    /// But for one sort: a connection that took too long until it could be used is told here only, as a warning.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log::debug!(target: "librdkafka", "{level:?} {facility} {message}");
+        if facility == "FAIL" && matches!(level, RDKafkaLogLevel::Warning) {
+            self.last.lock().unwrap_or_else(PoisonError::into_inner).extend(why(message));
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         use RDKafkaErrorCode::*;
         let Some(code) = error.rdkafka_error_code() else { return };
-        let words = one_line(reason);
         let kind = match code {
             // a connection that broke during the login is no refusal
             Authentication | SaslAuthenticationFailed | UnsupportedSASLMechanism | IllegalSASLState
@@ -159,14 +177,14 @@ impl ClientContext for Context {
             Fatal | Inconsistent | GaplessGuarantee | UnsupportedFeature | Fenced => FaultKind::Fatal,
             code if code as i32 > 0 => FaultKind::Fatal,
             _ => {
-                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+                self.last.lock().unwrap_or_else(PoisonError::into_inner).extend(why(reason));
                 return;
             }
         };
         self.fault.send_if_modified(|fault| {
             let first = fault.is_none();
             if first {
-                *fault = Some(Fault { kind, words });
+                *fault = Some(Fault { kind, words: plain(reason) });
             }
             first
         });
@@ -191,7 +209,7 @@ impl ProducerContext for Context {
         let report = match result {
             Ok(_) => {
                 // words about a connection explain nothing any more
-                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.last.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 Report::Stored
             }
             Err((error, _)) => Report::of(error),
@@ -220,14 +238,28 @@ mod tests {
         assert_eq!(told(SSL, "ssl://k:1/1: SSL handshake failed: Disconnected").0, None);
         assert_eq!(told(OutOfOrderSequenceNumber, "desynchronized").0, Some(FaultKind::Fatal));
         assert_eq!(told(ClusterAuthorizationFailed, "no id").0, Some(FaultKind::Fatal));
-        let broke = "k: SASL authentication error: SaslAuthenticateRequest failed: Local: Broker transport failure";
-        assert_eq!(told(Authentication, broke), (None, Some(broke.to_string())));
+        let broke = "SASL authentication error: SaslAuthenticateRequest failed: Local: Broker transport failure";
+        assert_eq!(told(Authentication, &format!("k:1/1: {broke}")), (None, Some(broke.to_string())));
         let late = "Receive failed: error:0A00045C:SSL routines::tlsv13 alert certificate required";
         assert_eq!(told(BrokerTransportFailure, late).0, Some(FaultKind::Tls));
         let bug = "Receive failed: error:0A000438:SSL routines::tlsv1 alert internal error";
         assert_eq!(told(BrokerTransportFailure, bug).0, None);
         assert_eq!(told(BrokerTransportFailure, "connect:\nrefused"), (None, Some("connect: refused".to_string())));
         assert_eq!(told(AllBrokersDown, "1/1 brokers are down"), (None, None));
+    }
+
+    #[test]
+    fn words_about_connections_do_not_depend_on_who_failed_first() {
+        let of = |brokers: [&str; 3]| {
+            let (context, told) = Context::new();
+            for broker in brokers {
+                context.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), broker);
+            }
+            told.last_words()
+        };
+        let (a, b) = ("a:1/bootstrap: Disconnected (after 3ms in state APIVERSION_QUERY)", "b:1/bootstrap: refused");
+        assert_eq!(of([a, b, b]), Some("Disconnected; refused".into()));
+        assert_eq!(of([b, a, a]), of([a, b, b]));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod credentials;
 mod settings;
 mod sink;
 mod verdict;
+mod words;
 
 use auditferry_contract::SinkKind;
 

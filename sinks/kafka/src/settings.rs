@@ -70,7 +70,14 @@ impl Settings {
 
     /// How long `open` waits for the topic's metadata.
     pub fn patience(&self) -> Duration {
-        self.timeout.min(Duration::from_secs(5))
+        self.timeout.min(Duration::from_secs(12))
+    }
+
+    /// How long a connection may take until requests can be sent, handshakes included. Shorter than `patience`, so that `open` hears how far
+    /// it came: that is what tells a firewall from a broker that accepts and is silent. librdkafka wants a second at least.
+    fn setup(&self) -> Duration {
+        // it looks once a second
+        self.patience().saturating_sub(Duration::from_secs(2)).max(Duration::from_secs(1))
     }
 
     /// Every property that is set, in order; what is not here is librdkafka's default. No secret and no file's content: those are
@@ -116,7 +123,7 @@ impl Settings {
             ("metadata.max.age.ms", "180000".to_string()),
             ("connections.max.idle.ms", "180000".to_string()),
             ("socket.keepalive.enable", "true".to_string()),
-            ("socket.connection.setup.timeout.ms", "10000".to_string()),
+            ("socket.connection.setup.timeout.ms", milliseconds(self.setup())),
             ("reconnect.backoff.max.ms", "5000".to_string()),
         ]);
         list

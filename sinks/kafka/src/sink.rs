@@ -1,12 +1,17 @@
 //! The sink: hands a batch to librdkafka, and waits for the report on each message.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use auditferry_contract::{Batch, Confirmation, Env, ExposeSecret, Format, Lost, Message, Sink, SinkError};
+use auditferry_contract::{
+    Batch, Confirmation, Env, ExposeSecret, Format, Lost, Message, Sink, SinkError, options::TimeSpan,
+};
 use rdkafka::{
     ClientConfig,
     config::RDKafkaLogLevel,
@@ -24,6 +29,7 @@ use crate::{
     credentials,
     settings::{KEY, Settings},
     verdict::{Ended, Report, casts_doubt, code_words, fatal, fault_error, fault_words, one_line, verdict},
+    words::SILENT,
 };
 
 /// Whether a broker has refused a producer batch as a whole since the agent started: librdkafka makes one of messages of several calls.
@@ -39,6 +45,8 @@ pub struct KafkaSink {
     producer: ThreadedProducer<Context>,
     told: Told,
     topic: String,
+    /// As the options name them, for words.
+    brokers: String,
     format: Format,
     doubt: Doubt,
     turn: Arc<RwLock<()>>,
@@ -70,8 +78,9 @@ impl KafkaSink {
         }
         let (context, told) = Context::new();
         let (topic, patience, protocol) = (settings.topic.clone(), settings.patience(), settings.protocol());
+        let brokers = one_line(&settings.brokers.join(", "));
         let connecting = {
-            let (topic, told) = (topic.clone(), told.clone());
+            let (topic, told, brokers) = (topic.clone(), told.clone(), brokers.clone());
             // an abandoned `open` ends here by itself, and drops the producer on this thread
             spawn_blocking(move || {
                 let producer: ThreadedProducer<Context> =
@@ -79,7 +88,7 @@ impl KafkaSink {
                 let metadata = producer.client().fetch_metadata(Some(&topic), patience);
                 let answer = match metadata {
                     Ok(metadata) => metadata.topics().iter().find(|t| t.name() == topic).and_then(|t| t.error()),
-                    Err(error) => return Err(unreachable(&error, &told, protocol)),
+                    Err(error) => return Err(unreachable(&error, &told, &brokers, protocol, patience)),
                 };
                 match answer.map(RDKafkaErrorCode::from) {
                     // the others pass: a leader being elected, for example
@@ -97,7 +106,7 @@ impl KafkaSink {
             fault = told.fault() => Err(fault_error(&fault)),
         }?;
         let format = format.clone();
-        Ok(KafkaSink { producer, told, topic, format, doubt, turn: Arc::default() })
+        Ok(KafkaSink { producer, told, topic, brokers, format, doubt, turn: Arc::default() })
     }
 
     /// Hands one message over; librdkafka copies it.
@@ -175,6 +184,7 @@ impl Sink for KafkaSink {
             alone,
             fault: fault.as_ref(),
             last_words: last_words.as_deref(),
+            brokers: &self.brokers,
             topic: &self.topic,
         })
     }
@@ -220,17 +230,26 @@ fn creation(error: &KafkaError) -> SinkError {
     SinkError::blocked(format!("the kafka producer can't be set up: {words}"))
 }
 
+/// With so much time a connection that does not come about has been told.
+const ENOUGH: Duration = Duration::from_secs(4);
+
 /// Why no metadata came.
-fn unreachable(error: &KafkaError, told: &Told, protocol: &str) -> SinkError {
+fn unreachable(error: &KafkaError, told: &Told, brokers: &str, protocol: &str, patience: Duration) -> SinkError {
     if let Some(fault) = told.fault_by_now() {
         return fault_error(&fault);
     }
     let words = told.last_words().unwrap_or_else(|| match error.rdkafka_error_code() {
+        // what is left when no connection failed
+        None | Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut) => {
+            match patience >= ENOUGH {
+                true => SILENT.to_string(),
+                false => format!("no answer within {}", TimeSpan(patience)),
+            }
+        }
         Some(code) => one_line(&code.to_string()),
-        None => one_line(&error.to_string()),
     });
     // a port for another protocol looks like a broker that hangs up: librdkafka has no error for it
     SinkError::retry(format!(
-        "no answer from kafka: {words}; check `brokers`, and that this port of theirs is for {protocol}"
+        "no answer from kafka at {brokers}: {words}; check `brokers`, and that this port of theirs is for {protocol}"
     ))
 }

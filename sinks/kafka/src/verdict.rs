@@ -43,8 +43,10 @@ pub struct Ended<'a> {
     pub alone: bool,
     /// What ended the producer, if anything did.
     pub fault: Option<&'a Fault>,
-    /// The latest words about a connection.
+    /// Why connections failed, if any did.
     pub last_words: Option<&'a str>,
+    /// The brokers of the options, for the words.
+    pub brokers: &'a str,
     /// The destination's topic, for the words.
     pub topic: &'a str,
 }
@@ -210,8 +212,10 @@ fn words(report: Report, ended: &Ended<'_>) -> Cause {
         ),
         Report::Failed(RDKafkaErrorCode::MessageTimedOut) => {
             let known = code_words(RDKafkaErrorCode::MessageTimedOut, topic).unwrap_or_default();
-            let why = ended.last_words.unwrap_or("the leader of its partition may be missing");
-            Cause(format!("{known}; {why}"))
+            let why = ended.last_words.unwrap_or(
+                "they accept connections and do not answer, or the leader of its partition, or replicas of it, are missing",
+            );
+            Cause(format!("{known}; of kafka at {}: {why}", ended.brokers))
         }
         Report::Failed(RDKafkaErrorCode::Fatal) if ended.fault.is_some() => {
             ended.fault.map_or_else(|| Cause::from("the kafka producer is replaced"), fault_words)
@@ -248,7 +252,8 @@ mod tests {
     /// The verdict in short: what, whom it refuses, whom it leaves untaken.
     fn short(reports: &[Report], alone: bool, fault: Option<FaultKind>) -> (&'static str, Vec<usize>, Vec<usize>) {
         let fault = fault.map(|kind| Fault { kind, words: "said librdkafka".into() });
-        let ended = Ended { reports, alone, fault: fault.as_ref(), last_words: None, topic: "audit" };
+        let fault = fault.as_ref();
+        let ended = Ended { reports, alone, fault, last_words: None, brokers: "k:9092", topic: "audit" };
         match verdict(&ended) {
             Ok(()) => ("ok", vec![], vec![]),
             Err(SinkError::Retry { untaken, .. }) => ("retry", vec![], untaken),
@@ -314,7 +319,8 @@ mod tests {
     fn words_are_one_line_for_every_code() {
         for code in (-200..140).filter_map(|n| rdkafka::types::RDKafkaRespErr::try_from(n).ok()) {
             let code = RDKafkaErrorCode::from(code);
-            let ended = Ended { reports: &[], alone: false, fault: None, last_words: None, topic: "audit" };
+            let ended =
+                Ended { reports: &[], alone: false, fault: None, last_words: None, brokers: "k:9092", topic: "audit" };
             let cause = words(Report::Failed(code), &ended).0;
             assert!(cause.len() > 10 && !cause.contains('\n') && !cause.contains("  "), "{code:?}: {cause}");
         }

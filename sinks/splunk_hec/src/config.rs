@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use auditferry_contract::{
     CheckedSink, ConfigErrors, Confirmation, Env, Format, Limits, Options, SecretRef, Sink, SinkError,
     options::{ByteSize, TimeSpan, duration, mistake, required_text, size, text},
+    toml_span::Span,
 };
 use auditferry_tls::Tls;
 use url::Url;
@@ -47,12 +48,15 @@ pub fn check(mut options: Options<'_>, format: &Format) -> Result<Box<dyn Checke
     let max_event = size(&mut options, "max_event", MAX_EVENT).unwrap_or(BATCH_BYTES as u64);
     let proxy = proxy(&mut options);
     let tls = Tls::read(&mut options);
-    if tls.is_set() && endpoint.as_ref().is_some_and(|e| !e.is_tls()) {
+    if let Some((span, endpoint)) = &endpoint
+        && tls.is_set()
+        && !endpoint.is_tls()
+    {
         let hint = "write https:// in `endpoint`, or take `ca`, `certificate`, `key` and `server_name` out";
-        options.errors.push(mistake(Default::default(), "options of TLS, and an endpoint without it", hint));
+        options.errors.push(mistake(*span, "options of TLS, and an endpoint without it", hint));
     }
     options.finalize(None)?;
-    let (Some(endpoint), Ok(token)) = (endpoint, token) else {
+    let (Some((_, endpoint)), Ok(token)) = (endpoint, token) else {
         // reported above, so `finalize` has returned; said again rather than assumed
         return Err(mistake(Default::default(), "`endpoint` or `token` is missing", "").into());
     };
@@ -63,10 +67,10 @@ pub fn check(mut options: Options<'_>, format: &Format) -> Result<Box<dyn Checke
     Ok(Box::new(Checked { endpoint, token, envelope, ack, ack_interval, max_event, proxy, tls }))
 }
 
-fn endpoint(options: &mut Options<'_>) -> Option<Endpoint> {
+fn endpoint(options: &mut Options<'_>) -> Option<(Span, Endpoint)> {
     let given = required_text(options, "endpoint")?;
     match Endpoint::parse(&given.value) {
-        Ok(endpoint) => Some(endpoint),
+        Ok(endpoint) => Some((given.span, endpoint)),
         Err((what, hint)) => {
             options.errors.push(mistake(given.span, what, hint));
             None
@@ -75,8 +79,10 @@ fn endpoint(options: &mut Options<'_>) -> Option<Endpoint> {
 }
 
 fn ack(options: &mut Options<'_>) -> Ack {
-    let Some(given) = text(options, "ack") else { return Ack::Auto };
-    let found = ACKS.iter().find(|(name, _)| *name == given.value);
+    let Some((_, mut given)) = options.take("ack") else { return Ack::Auto };
+    // whatever else stands there is told the words at once
+    let word = given.take_string(None).unwrap_or_default();
+    let found = ACKS.iter().find(|(name, _)| *name == word);
     if found.is_none() {
         options.errors.push(mistake(given.span, "not a way to wait", "one of \"auto\", \"required\", \"off\""));
     }

@@ -28,7 +28,7 @@ fn the_defaults() {
             "hostname = the event's tenant",
             "app_name = auditferry",
             "enterprise_id = 32473",
-            "max_message = 8000 B",
+            "max_message = 8 kB",
         ]
     );
     let limits = checked.limits();

@@ -195,3 +195,31 @@ async fn a_door_without_tls_is_no_fault_of_a_certificate() {
     let error = Door::new(None).open("ca = '/ca'\ntimeout = '1s'", &[("/ca", &*certificates.ca)]).await;
     assert!(matches!(error, SinkError::Retry { .. }), "{error}");
 }
+
+/// The brokers that a person sees in `auditferry sinks` are stuck, and the words must stay the same at every attempt.
+#[tokio::test]
+async fn a_port_that_accepts_and_is_silent_is_called_so_in_the_same_words_each_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let attempt = async || {
+        let checked = checked(&format!("brokers = [{address:?}]\ntopic = 'audit'\ntimeout = '4s'"));
+        let error = checked.open(Arc::new(TestEnv::default())).await.err().expect("it opens");
+        assert!(matches!(error, SinkError::Retry { .. }), "{error}");
+        error.cause().0.clone()
+    };
+    let silent = async || -> io::Result<()> {
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            held.push(listener.accept().await?);
+        }
+        Ok(())
+    };
+    let both = async || (attempt().await, attempt().await);
+    let (first, second) = tokio::select! {
+        both = both() => both,
+        held = silent() => panic!("the port has ended: {held:?}"),
+    };
+    let begins = format!("no answer from kafka at {address}: they accept connections and do not answer; check");
+    assert!(first.starts_with(&begins), "{first}");
+    assert_eq!(first, second);
+}
