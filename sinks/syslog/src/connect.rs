@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     pin::Pin,
     sync::Arc,
@@ -17,10 +18,11 @@ use rustls::{ProtocolVersion, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, lookup_host},
+    time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{address::Address, words::failed};
+use crate::{address::Address, config::DEADLINE, words::failed};
 
 /// An open connection, plain or not, and its socket under another descriptor, which tells what the stream does not.
 pub struct Connected {
@@ -40,11 +42,14 @@ pub struct Patience {
     pub unacknowledged: Duration,
     /// How long a connection may be silent before the kernel asks whether the peer is still there; then every 5 s.
     pub idle: Duration,
+    /// How long one address may take to answer at all, and no longer than its share of the deadline.
+    pub connecting: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience { unacknowledged: Duration::from_secs(8), idle: Duration::from_secs(30) }
+        let seconds = Duration::from_secs;
+        Patience { unacknowledged: seconds(8), idle: seconds(30), connecting: seconds(10) }
     }
 }
 
@@ -67,8 +72,7 @@ pub async fn connect(address: &Address, tls: &Tls, env: &dyn Env, patience: &Pat
             "the name {host} can't be resolved: {error}; look at `address` and at this machine's DNS"
         )))
     })?;
-    let stream =
-        TcpStream::connect(addresses.as_slice()).await.map_err(|error| failed(address, "connecting to", &error))?;
+    let stream = dial(&addresses, patience).await.map_err(|error| failed(address, "connecting to", &error))?;
     let prepared = prepare(&stream, patience).and_then(|()| stream.as_fd().try_clone_to_owned());
     let socket = prepared.map_err(|error| failed(address, "setting up the connection to", &error))?;
     let Some(config) = config else { return Ok(Connected { stream: Box::new(stream), socket }) };
@@ -79,6 +83,20 @@ pub async fn connect(address: &Address, tls: &Tls, env: &dyn Env, patience: &Pat
     let mut stream = shaken.map_err(|error| failed(address, "the TLS handshake with", &error))?;
     verdict(&mut stream).await.map_err(|error| failed(address, "the TLS handshake with", &error))?;
     Ok(Connected { stream: Box::new(stream), socket })
+}
+
+/// Tries one address after the other: one where everything is dropped must not use up the others' time.
+async fn dial(addresses: &[SocketAddr], patience: &Patience) -> io::Result<TcpStream> {
+    let share = DEADLINE / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut why = io::Error::new(io::ErrorKind::AddrNotAvailable, "its name has no address");
+    for address in addresses {
+        match timeout(patience.connecting.min(share), TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => why = error,
+            Err(_) => why = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(why)
 }
 
 fn prepare(stream: &TcpStream, patience: &Patience) -> io::Result<()> {
@@ -115,5 +133,9 @@ async fn verdict(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
         }
     });
     // silence is no refusal
-    tokio::time::timeout(VERDICT, waiting).await.unwrap_or(Ok(()))
+    timeout(VERDICT, waiting).await.unwrap_or(Ok(()))
 }
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;
