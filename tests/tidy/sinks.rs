@@ -52,7 +52,7 @@ fn sinks_know_the_contract_only() {
 }
 
 /// Where a sink waits or goes round all the same, and why: nowhere else (I7).
-const WAITS: [(&str, &str, &str); 9] = [
+const WAITS: [(&str, &str, &str); 11] = [
     ("file/src/append.rs", "while", "looks back, block by block, for the last line break"),
     ("splunk_hec/src/ack.rs", "sleep_until", "the interval between two questions for an acknowledgement"),
     ("splunk_hec/src/ack.rs", "timeout_at", "the time after which an acknowledgement counts as lost"),
@@ -68,6 +68,8 @@ const WAITS: [(&str, &str, &str); 9] = [
         "timeout",
         "with TLS 1.3 a refused certificate shows after the handshake: at most 0.5 s; and each address has its share of the deadline",
     ),
+    ("syslog/src/queue.rs", "sleep_until", "between two looks whether the peer's host has acknowledged what went out"),
+    ("syslog/src/sink.rs", "loop", "looks until every byte of a batch is acknowledged, or none was for 8 s"),
     ("syslog/src/sink.rs", "timeout", "the contract's 5 s for a clean stop"),
     ("syslog/src/sink.rs", "timeout_at", "an end with a reset behind it was no orderly one: at most 1 s"),
 ];
