@@ -70,7 +70,7 @@ const WAITS: [(&str, &str, &str); 11] = [
     ),
     ("syslog/src/queue.rs", "sleep_until", "between two looks whether the peer's host has acknowledged what went out"),
     ("syslog/src/sink.rs", "loop", "looks until every byte of a batch is acknowledged, or none was for 8 s"),
-    ("syslog/src/sink.rs", "timeout", "the contract's 5 s for a clean stop"),
+    ("syslog/src/sink.rs", "while", "looks until our end is acknowledged, within the agent's 5 s for a clean stop"),
     ("syslog/src/sink.rs", "timeout_at", "an end with a reset behind it was no orderly one: at most 1 s"),
 ];
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use auditferry_contract::{Batch, Confirmation, Lost, Sink, SinkError};
+use auditferry_contract::{Batch, Cause, Confirmation, Lost, Sink, SinkError};
 use rustix::net::sockopt;
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split},
@@ -26,8 +26,6 @@ use crate::{
     words::{closed, failed, half_a_message},
 };
 
-/// The contract's bound for a clean stop.
-const CLOSING: Duration = Duration::from_secs(5);
 /// After the peer's end, how long its reset is waited for: bytes of ours that reach a peer which has closed are answered by one, a
 /// round trip after they were sent.
 const AFTERMATH: Duration = Duration::from_secs(1);
@@ -244,14 +242,21 @@ impl Sink for SyslogSink {
         Lost::broken(cause)
     }
 
-    async fn close(&self) {
-        let closing = async {
-            // TLS says farewell, then the sending side ends; what fails here shows in the reading side, too
-            let _ = self.writing.lock().await.half.shutdown().await;
-            self.ended().await
-        };
-        // a peer that does not end is left alone then
-        let _ = tokio::time::timeout(CLOSING, closing).await;
+    async fn close(&self) -> Result<(), Cause> {
+        let mut writing = self.writing.lock().await;
+        // a peer that has ended before us may have stopped reading as well
+        self.look().map_err(|end| end.error.cause().clone())?;
+        if writing.torn {
+            return Err(half_a_message(&self.address));
+        }
+        // TLS says farewell, then the sending side ends
+        writing.half.shutdown().await.map_err(|error| self.broke(&error).error.cause().clone())?;
+        let end = self.ended().await;
+        let cause = end.error.cause().clone();
+        // whoever has read to our end has acknowledged it; whoever has closed before answers by a reset
+        let mut watch = Watch::new(&self.socket, &self.patience);
+        while end.closed.is_some() && !watch.look().await? {}
+        if self.unbroken(end) { Ok(()) } else { Err(cause) }
     }
 }
 

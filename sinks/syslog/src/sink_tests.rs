@@ -15,6 +15,9 @@ use syslog::Facility;
 use super::*;
 use crate::connect::{Patience, connect};
 
+#[path = "closing_tests.rs"]
+mod closing;
+
 pub(crate) struct Peer {
     pub receiver: Syslog,
     pub arrivals: Arc<Arrivals>,
@@ -221,29 +224,6 @@ async fn a_call_given_up_in_the_middle_spoils_the_connection() {
     until("no connection", || peer.receiver.open() == 0).await;
     assert_eq!((peer.arrivals.messages(), peer.receiver.torn()), (0, 1));
     assert_eq!(peer.receiver.faults(), [""; 0], "the rest of a frame was followed by another one");
-}
-
-#[tokio::test]
-async fn closing_waits_until_everything_is_read() {
-    let peer = Peer::new(Manner::BlackHole);
-    let sink = peer.open().await;
-    let sent = bodies(80, 400);
-    sink.deliver(batch(&sent)).await.expect("the kernel takes it");
-    assert_eq!(peer.arrivals.messages(), 0);
-    peer.receiver.be(Manner::Reads);
-    sink.close().await;
-    assert_eq!(peer.arrivals.bodies(), sent, "closed before the peer had read to the end");
-    assert_eq!((peer.receiver.torn(), peer.receiver.faults()), (0, vec![]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn closing_ends_after_five_seconds_whatever_the_peer_does() {
-    let peer = Peer::new(Manner::BlackHole);
-    let sink = peer.open().await;
-    sink.deliver(batch(&bodies(1, 10))).await.expect("the kernel takes it");
-    let start = tokio::time::Instant::now();
-    sink.close().await;
-    assert!(start.elapsed() <= Duration::from_millis(5100), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
