@@ -27,12 +27,15 @@ struct Pem {
 /// Looks at the files that a sink reads when it is opened.
 pub(super) fn of_sink(sink: &SinkConfig, now: Millis) -> Found {
     let settings = sink.checked.settings();
-    // the options of TLS stand flat in every sink's table, and its settings show them by name
-    let option = |path: &Path| {
+    // the options of TLS stand flat in every sink's table, and its settings show them by name; one file may serve two of them
+    let mut taken: Vec<&str> = Vec::new();
+    let mut files = Vec::new();
+    for path in sink.checked.files() {
         let shown = path.display().to_string();
-        settings.iter().find(|(_, value)| *value == shown).map_or(String::new(), |(key, _)| (*key).to_string())
-    };
-    let files = sink.checked.files().into_iter().map(|path| (option(&path), path)).collect();
+        let option = settings.iter().find(|(key, value)| *value == shown && !taken.contains(key)).map(|(key, _)| *key);
+        taken.extend(option);
+        files.push((option.unwrap_or_default().to_string(), path));
+    }
     look(&format!("sink `{}`", sink.name), files, now)
 }
 

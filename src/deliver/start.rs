@@ -14,6 +14,8 @@ use super::{
 };
 use crate::{agent::millis, ledger::LedgerError};
 
+/// How long a clean end may take.
+const CLOSING: Duration = Duration::from_secs(5);
 /// How often what a sink was opened with is looked at.
 const WATCH: Duration = Duration::from_secs(30);
 
@@ -142,19 +144,24 @@ impl Deliver {
         }
     }
 
-    /// A clean end: true when the sink says that all that went out has arrived.
+    /// A clean end: true when the sink says that all that went out was read; a time that is over says nothing.
     pub(super) fn close(&self, sink: Arc<dyn Sink>) -> BoxFuture<'static, bool> {
-        let world = self.world.clone();
+        let (world, name) = (self.world.clone(), self.name.clone());
         async move {
             if !world.gate.pass("sink", "close") {
                 return false;
             }
             let closed = tokio::select! {
                 biased;
-                closed = AssertUnwindSafe(sink.close()).catch_unwind() => closed.is_ok(),
-                () = world.sleep(Duration::from_secs(5)) => false,
+                closed = AssertUnwindSafe(sink.close()).catch_unwind() => {
+                    closed.unwrap_or_else(|_| Err("the sink panicked while it was closed".into()))
+                }
+                () = world.sleep(CLOSING) => Err("no end within 5 s".into()),
             };
-            closed && world.gate.pass("sink", "closed")
+            if let Err(cause) = &closed {
+                tracing::debug!(sink = name, "not closed cleanly, what had not settled goes out again: {cause}");
+            }
+            closed.is_ok() && world.gate.pass("sink", "closed")
         }
         .boxed()
     }

@@ -41,12 +41,18 @@ impl Deliver {
                 _ => {}
             }
         }
-        let Some(open) = &course.open else { return Ok(()) };
         let failed = matches!(course.ending, Some(Ending::Failed(_))) || course.flight.running() > 0;
+        let Some(open) = &mut course.open else { return Ok(()) };
         if failed {
             return Ok(());
         }
-        let clean = self.close(std::sync::Arc::clone(&open.sink)).await;
+        let closing = self.close(std::sync::Arc::clone(&open.sink));
+        let clean = tokio::select! {
+            biased;
+            // a connection that is gone settles nothing, whatever a close makes of it
+            _ = &mut open.lost => false,
+            clean = closing => clean,
+        };
         self.unsettle(course, clean);
         match self.confirm(course) {
             Some(confirming) => match confirming.await {

@@ -35,6 +35,7 @@ pub struct Destination {
     tokens: Arc<Mutex<Vec<String>>>,
     /// So many of the messages that were ever offered are refused by name, and which these are.
     first: Arc<Mutex<(usize, Vec<EventId>)>>,
+    deaf: Arc<Mutex<Option<Deaf>>>,
     pub failures: Arc<AtomicU64>,
 }
 
@@ -66,6 +67,15 @@ pub struct Lossy {
     pub orderly: bool,
 }
 
+/// `Ok`, and nothing of it is ever read: how a close ends then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deaf {
+    /// The peer never ends.
+    Hangs,
+    /// The peer breaks off.
+    Breaks,
+}
+
 impl Poison {
     pub fn spoils(&self, id: &EventId) -> bool {
         id.0[0].is_multiple_of(self.every)
@@ -95,6 +105,11 @@ impl Destination {
     /// Loses connections from now on, or none.
     pub fn lossy(&self, lossy: Option<Lossy>) {
         *self.lossy.lock().unwrap() = lossy;
+    }
+
+    /// Reads nothing from now on, or everything again.
+    pub fn deaf(&self, deaf: Option<Deaf>) {
+        *self.deaf.lock().unwrap() = deaf;
     }
 
     /// The token of each opening, for sinks that have one.
@@ -181,11 +196,23 @@ impl Sink for Open {
         }
     }
 
+    async fn close(&self) -> Result<(), Cause> {
+        let deaf = *self.destination.deaf.lock().unwrap();
+        match deaf {
+            None => Ok(()),
+            Some(Deaf::Hangs) => std::future::pending().await,
+            Some(Deaf::Breaks) => Err("reset by the peer".into()),
+        }
+    }
+
     async fn deliver(&self, batch: Batch) -> Result<(), SinkError> {
         let call = self.destination.calls.fetch_add(1, Ordering::Relaxed);
         if self.destination.blocked.load(Ordering::Relaxed) {
             self.destination.failures.fetch_add(1, Ordering::Relaxed);
             return Err(SinkError::Blocked { cause: Cause("the index is gone".into()) });
+        }
+        if self.destination.deaf.lock().unwrap().is_some() {
+            return Ok(());
         }
         if let Some(error) = self.spoiled(&batch) {
             self.destination.failures.fetch_add(1, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 mod answers;
 mod basic;
+mod closing;
 mod connection;
 mod driver;
 mod refusals;
@@ -21,7 +22,7 @@ pub struct Case {
 }
 
 /// All cases.
-pub const CASES: [Case; 21] = [
+pub const CASES: [Case; 23] = [
     Case { name: "sample", run: |d| Box::pin(basic::sample(d)) },
     Case { name: "limits", run: |d| Box::pin(basic::limits(d)) },
     Case { name: "all taken", run: |d| Box::pin(basic::all_taken(d)) },
@@ -42,5 +43,7 @@ pub const CASES: [Case; 21] = [
     Case { name: "abandoned beside others", run: |d| Box::pin(connection::abandoned_beside_others(d)) },
     Case { name: "cancelled, then reopened", run: |d| Box::pin(connection::cancelled(d)) },
     Case { name: "hung up", run: |d| Box::pin(connection::hung_up(d)) },
+    Case { name: "closed, all read", run: |d| Box::pin(closing::read(d)) },
+    Case { name: "closed, unread", run: |d| Box::pin(closing::unread(d)) },
     Case { name: "torn end", run: |d| Box::pin(connection::torn(d)) },
 ];

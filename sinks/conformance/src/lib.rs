@@ -34,6 +34,10 @@ pub enum State {
     RefusesPoison,
     /// It takes no batch of more than [`MOST`] messages, and says so as the real one does when a batch is too large for it.
     BatchTooLarge,
+    /// It takes what fits into its buffers and reads nothing: a stopped process.
+    Hangs,
+    /// It breaks off every connection; what it has not read is gone.
+    Breaks,
     /// It refuses the agent: token expired, login refused.
     Unauthorised,
 }

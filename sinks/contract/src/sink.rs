@@ -92,8 +92,17 @@ pub trait Sink: Send + Sync {
         std::future::pending().await
     }
 
-    /// A clean stop: half-close, read to the peer's end, at most 5 s. Returning settles what went out.
-    async fn close(&self) {}
+    /// A clean stop: half-close, then wait for the peer's end. Never called beside a `deliver` that runs.
+    ///
+    /// `Ok` settles everything that went out, so say it only when the peer has shown that it read to the end: its own orderly end, after
+    /// ours, with no error on the connection. A time that is over shows nothing: need no timer, the agent waits 5 s and takes longer for `Err`.
+    ///
+    /// # Errors
+    /// What went out is in doubt: what had not settled is not confirmed, and goes out again. The default says this; a sink whose
+    /// [`settle`](Limits::settle) is zero needs nothing else, since nothing of it is ever unsettled.
+    async fn close(&self) -> Result<(), Cause> {
+        Err("this sink does not tell whether what went out was read".into())
+    }
 }
 
 /// How a connection ended.

@@ -22,7 +22,10 @@ use crate::{
 const MAX_MESSAGE: u64 = 8000;
 /// An IANA private enterprise number is 32 bits; 32473 is reserved for documentation (RFC 5612), and anybody's own may stand here.
 const ENTERPRISE_ID: u64 = 32473;
-const BATCH_BYTES: usize = 256 << 10;
+/// So that a receiver that reads 3 kB/s still gets past one within the deadline.
+const BATCH_BYTES: usize = 64 << 10;
+/// For one call, and for opening.
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub fn check(mut options: Options<'_>, _: &Format) -> Result<Box<dyn CheckedSink>, ConfigErrors> {
     let address = address(&mut options);
@@ -99,7 +102,7 @@ impl CheckedSink for Checked {
             batch_age: Duration::from_millis(200),
             in_flight: 1,
             in_hand: 1,
-            deadline: Duration::from_secs(30),
+            deadline: DEADLINE,
             settle: Duration::from_secs(10),
         }
     }

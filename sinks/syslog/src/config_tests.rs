@@ -32,7 +32,7 @@ fn the_defaults() {
         ]
     );
     let limits = checked.limits();
-    assert_eq!((limits.in_flight, limits.in_hand, limits.batch_messages, limits.batch_bytes), (1, 1, 500, 262_144));
+    assert_eq!((limits.in_flight, limits.in_hand, limits.batch_messages, limits.batch_bytes), (1, 1, 500, 65_536));
     assert!(limits.message_bytes < 8000 && limits.message_bytes > 7000, "{limits:?}");
     assert_eq!(checked.promise(), Some(Confirmation::Sent));
     let patience = Patience::default().unacknowledged;

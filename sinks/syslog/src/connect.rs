@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     pin::Pin,
     sync::Arc,
@@ -17,34 +18,43 @@ use rustls::{ProtocolVersion, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, lookup_host},
+    time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{address::Address, words::failed};
+use crate::{address::Address, config::DEADLINE, words::failed};
 
 /// An open connection, plain or not, and its socket under another descriptor, which tells what the stream does not.
 pub struct Connected {
     pub stream: Box<dyn Stream>,
     pub socket: OwnedFd,
+    pub patience: Patience,
 }
 
 /// What bytes go through.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// How long the connection may stand still before the kernel gives it up.
+/// How long things may stand still.
 #[derive(Clone, Debug)]
 pub struct Patience {
-    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged, and a peer that reads nothing keep its window shut. Shorter than the
-    /// sink's `settle`: a host that dies is noticed before what was sent to it counts as delivered.
+    /// How long what is on its way may stay unacknowledged: then the peer's host is gone. Shorter than the sink's `settle`, so that it is
+    /// noticed before what the host had acknowledged, and nobody read, counts as delivered.
     pub unacknowledged: Duration,
-    /// How long a connection may be silent before the kernel asks whether the peer is still there; then every 5 s.
+    /// How long a peer may keep its window shut: it reads too slowly to be waited for within the deadline, or not at all. A window opens in steps
+    /// of some 64 KiB, so a peer that reads steadily may seem to do nothing for many seconds; `TCP_USER_TIMEOUT` would end it then.
+    pub unread: Duration,
+    /// How long a connection may be silent before the kernel asks whether the peer's host is still there: three times, as far apart. In
+    /// all shorter than the sink's `settle`.
     pub idle: Duration,
+    /// How long one address may take to answer at all, and no longer than its share of the deadline.
+    pub connecting: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience { unacknowledged: Duration::from_secs(8), idle: Duration::from_secs(30) }
+        let seconds = Duration::from_secs;
+        Patience { unacknowledged: seconds(8), unread: seconds(25), idle: seconds(2), connecting: seconds(10) }
     }
 }
 
@@ -67,18 +77,32 @@ pub async fn connect(address: &Address, tls: &Tls, env: &dyn Env, patience: &Pat
             "the name {host} can't be resolved: {error}; look at `address` and at this machine's DNS"
         )))
     })?;
-    let stream =
-        TcpStream::connect(addresses.as_slice()).await.map_err(|error| failed(address, "connecting to", &error))?;
+    let stream = dial(&addresses, patience).await.map_err(|error| failed(address, "connecting to", &error))?;
     let prepared = prepare(&stream, patience).and_then(|()| stream.as_fd().try_clone_to_owned());
     let socket = prepared.map_err(|error| failed(address, "setting up the connection to", &error))?;
-    let Some(config) = config else { return Ok(Connected { stream: Box::new(stream), socket }) };
+    let connected = |stream| Connected { stream, socket, patience: patience.clone() };
+    let Some(config) = config else { return Ok(connected(Box::new(stream))) };
     let name = ServerName::try_from(tls.server_name().unwrap_or(&address.host).to_string());
     // `check` has looked at both; said again rather than assumed
     let name = name.map_err(|error| SinkError::blocked(Cause(format!("{address}: not a name for TLS: {error}"))))?;
     let shaken = TlsConnector::from(Arc::clone(&config)).connect(name, stream).await;
     let mut stream = shaken.map_err(|error| failed(address, "the TLS handshake with", &error))?;
     verdict(&mut stream).await.map_err(|error| failed(address, "the TLS handshake with", &error))?;
-    Ok(Connected { stream: Box::new(stream), socket })
+    Ok(connected(Box::new(stream)))
+}
+
+/// Tries one address after the other: one where everything is dropped must not use up the others' time.
+async fn dial(addresses: &[SocketAddr], patience: &Patience) -> io::Result<TcpStream> {
+    let share = DEADLINE / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut why = io::Error::new(io::ErrorKind::AddrNotAvailable, "its name has no address");
+    for address in addresses {
+        match timeout(patience.connecting.min(share), TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => why = error,
+            Err(_) => why = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(why)
 }
 
 fn prepare(stream: &TcpStream, patience: &Patience) -> io::Result<()> {
@@ -88,10 +112,9 @@ fn prepare(stream: &TcpStream, patience: &Patience) -> io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     #[cfg(target_os = "linux")]
     {
-        let milliseconds = u32::try_from(patience.unacknowledged.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(stream, milliseconds)?;
         sockopt::set_tcp_keepidle(stream, patience.idle)?;
-        sockopt::set_tcp_keepintvl(stream, Duration::from_secs(5))?;
+        sockopt::set_tcp_keepintvl(stream, patience.idle)?;
+        sockopt::set_tcp_keepcnt(stream, 3)?;
     }
     Ok(())
 }
@@ -115,5 +138,9 @@ async fn verdict(stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
         }
     });
     // silence is no refusal
-    tokio::time::timeout(VERDICT, waiting).await.unwrap_or(Ok(()))
+    timeout(VERDICT, waiting).await.unwrap_or(Ok(()))
 }
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@ mod address;
 mod config;
 mod connect;
 mod format;
+mod queue;
 mod sink;
 mod words;
 

@@ -4,7 +4,7 @@ use std::{
     future::{pending, poll_fn},
     io,
     os::fd::OwnedFd,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Mutex, PoisonError},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -20,13 +20,12 @@ use tokio::{
 
 use crate::{
     address::Address,
-    connect::{Connected, Stream},
+    connect::{Connected, Patience, Stream},
     format::Formatter,
-    words::{closed, failed},
+    queue::Watch,
+    words::{closed, failed, half_a_message},
 };
 
-/// The contract's bound for a clean stop.
-const CLOSING: Duration = Duration::from_secs(5);
 /// After the peer's end, how long its reset is waited for: bytes of ours that reach a peer which has closed are answered by one, a
 /// round trip after they were sent.
 const AFTERMATH: Duration = Duration::from_secs(1);
@@ -37,7 +36,8 @@ const KEPT: usize = 512 << 10;
 pub struct SyslogSink {
     address: Address,
     formatter: Formatter,
-    socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
+    patience: Patience,
     writing: tokio::sync::Mutex<Writing>,
     // held within one poll only
     reading: Mutex<Reading>,
@@ -67,11 +67,11 @@ struct End {
 
 impl SyslogSink {
     pub fn new(connected: Connected, address: Address, formatter: Formatter) -> Self {
-        let Connected { stream, socket } = connected;
+        let Connected { stream, socket, patience } = connected;
         let (read, write) = split(stream);
         let writing = Writing { half: write, buffer: Vec::new(), torn: false };
         let reading = Reading { half: read, waiting: None, end: None };
-        SyslogSink { address, formatter, socket, writing: writing.into(), reading: Mutex::new(reading) }
+        SyslogSink { address, formatter, socket, patience, writing: writing.into(), reading: Mutex::new(reading) }
     }
 
     fn reading(&self) -> std::sync::MutexGuard<'_, Reading> {
@@ -88,8 +88,40 @@ impl SyslogSink {
         .await
     }
 
-    /// A write failed.
-    fn broke(&self, error: &io::Error) -> SinkError {
+    /// Sends what is in the buffer; over only when the peer's host has acknowledged every byte, so that nothing settles in our own kernel. A
+    /// peer that reads slowly has the whole deadline, one that reads nothing is given up sooner.
+    async fn send(&self, writing: &mut Writing) -> Result<(), SinkError> {
+        let Writing { half, buffer, torn } = writing;
+        // until every byte is out: an await below may be the last that is polled
+        *torn = true;
+        let mut sending = pin!(async {
+            half.write_all(buffer).await?;
+            half.flush().await
+        });
+        let mut watch = Watch::new(&self.socket, &self.patience);
+        loop {
+            let acknowledged = tokio::select! {
+                biased;
+                sent = &mut sending, if *torn => {
+                    sent.map_err(|error| self.broke(&error).error)?;
+                    *torn = false;
+                    continue;
+                }
+                looked = watch.look() => looked.map_err(|error| self.broke(&error).error)?,
+            };
+            if acknowledged && !*torn {
+                return Ok(());
+            }
+            match self.look() {
+                // it has ended its own side, and may read on
+                Ok(()) | Err(End { closed: Some(_), .. }) => {}
+                Err(end) => return Err(end.error),
+            }
+        }
+    }
+
+    /// A write failed, or nothing moves.
+    fn broke(&self, error: &io::Error) -> End {
         // then the peer has gone, and its last words say more, if it has left some. What else there is, a socket tells once: here
         if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
             && let Err(said) = self.look()
@@ -99,8 +131,17 @@ impl SyslogSink {
         self.reading().end(End { error: failed(&self.address, "sending to", error), closed: None })
     }
 
+    /// True unless the peer's end had a reset behind it. A socket tells its error once, so it is remembered.
+    fn unbroken(&self, end: End) -> bool {
+        let unbroken = end.closed.is_some() && matches!(sockopt::socket_error(&self.socket), Ok(Ok(())));
+        if !unbroken {
+            self.reading().end = Some(End { closed: None, ..end });
+        }
+        unbroken
+    }
+
     /// Looks whether the connection has ended, without waiting.
-    fn look(&self) -> Result<(), SinkError> {
+    fn look(&self) -> Result<(), End> {
         let mut reading = self.reading();
         let waker = reading.waiting.clone().unwrap_or_else(|| Waker::noop().clone());
         match reading.poll(&mut Context::from_waker(&waker), &self.address) {
@@ -112,11 +153,11 @@ impl SyslogSink {
 
 impl Reading {
     /// It ended, if it had not before; whoever waits is told.
-    fn end(&mut self, end: End) -> SinkError {
+    fn end(&mut self, end: End) -> End {
         if let Some(waiting) = self.waiting.take() {
             waiting.wake();
         }
-        self.end.get_or_insert(end).error.clone()
+        self.end.get_or_insert(end).clone()
     }
 
     /// Reads and throws away what comes, which in syslog means nothing; resolves with the connection's end.
@@ -164,12 +205,11 @@ impl Sink for SyslogSink {
         }
         let mut writing = self.writing.lock().await;
         // a write into a connection that the peer has closed succeeds, and its bytes are nowhere
-        self.look()?;
-        let Writing { half, buffer, torn } = &mut *writing;
-        if *torn {
-            let words = format!("the connection to {} has half a message in it: a call was given up", self.address);
-            return Err(SinkError::retry(Cause(words)));
+        self.look().map_err(|end| end.error)?;
+        if writing.torn {
+            return Err(SinkError::retry(half_a_message(&self.address)));
         }
+        let buffer = &mut writing.buffer;
         buffer.clear();
         for message in batch.iter() {
             self.formatter
@@ -177,48 +217,49 @@ impl Sink for SyslogSink {
                 .map_err(|error| failed(&self.address, "writing a message for", &error))?;
         }
         drop(batch);
-        // until every byte is out: an await below may be the last that is polled
-        *torn = true;
-        let sent = match half.write_all(buffer).await {
-            Ok(()) => half.flush().await,
-            failed => failed,
-        };
-        if let Err(error) = sent {
-            return Err(self.broke(&error));
+        self.send(&mut writing).await?;
+        writing.buffer.clear();
+        writing.buffer.shrink_to(KEPT);
+        match self.look() {
+            // it has every byte; whether it has read them, `lost` says
+            Ok(()) | Err(End { closed: Some(_), .. }) => Ok(()),
+            Err(end) => Err(end.error),
         }
-        *torn = false;
-        buffer.clear();
-        buffer.shrink_to(KEPT);
-        self.look()
     }
 
     async fn lost(&self) -> Lost {
-        let End { error, closed } = self.ended().await;
-        let cause = error.cause().clone();
-        let Some(closed) = closed else { return Lost::broken(cause) };
+        let end = self.ended().await;
+        let cause = end.error.cause().clone();
+        let Some(closed) = end.closed else { return Lost::broken(cause) };
         // what is in the middle of going out has not been read by a peer that has ended; nor has what it answers by a reset, which a
         // reading socket does not show once it has seen the end
         let _ = tokio::time::timeout_at(closed + AFTERMATH, pending::<()>()).await;
         let whole = self.writing.try_lock().is_ok_and(|writing| !writing.torn);
-        if whole && matches!(sockopt::socket_error(&self.socket), Ok(Ok(()))) {
+        if whole && self.unbroken(end.clone()) {
             return Lost::orderly(cause);
         }
-        // a socket tells its error once
-        self.reading().end = Some(End { error, closed: None });
+        self.reading().end = Some(End { closed: None, ..end });
         Lost::broken(cause)
     }
 
-    async fn close(&self) {
-        let closing = async {
-            // TLS says farewell, then the sending side ends; what fails here shows in the reading side, too
-            let _ = self.writing.lock().await.half.shutdown().await;
-            self.ended().await
-        };
-        // a peer that does not end is left alone then
-        let _ = tokio::time::timeout(CLOSING, closing).await;
+    async fn close(&self) -> Result<(), Cause> {
+        let mut writing = self.writing.lock().await;
+        // a peer that has ended before us may have stopped reading as well
+        self.look().map_err(|end| end.error.cause().clone())?;
+        if writing.torn {
+            return Err(half_a_message(&self.address));
+        }
+        // TLS says farewell, then the sending side ends
+        writing.half.shutdown().await.map_err(|error| self.broke(&error).error.cause().clone())?;
+        let end = self.ended().await;
+        let cause = end.error.cause().clone();
+        // whoever has read to our end has acknowledged it; whoever has closed before answers by a reset
+        let mut watch = Watch::new(&self.socket, &self.patience);
+        while end.closed.is_some() && !watch.look().await? {}
+        if self.unbroken(end) { Ok(()) } else { Err(cause) }
     }
 }
 
 #[cfg(test)]
 #[path = "sink_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -31,3 +31,8 @@ pub fn failed(address: &Address, doing: &str, error: &io::Error) -> SinkError {
 pub fn closed(address: &Address) -> Cause {
     Cause(format!("the receiver at {address} closed the connection"))
 }
+
+/// A call was given up while its frames were going out.
+pub fn half_a_message(address: &Address) -> Cause {
+    Cause(format!("the connection to {address} has half a message in it: a call was given up"))
+}

@@ -61,6 +61,8 @@ impl Destination for Receiver {
             }
             (State::Unwritable, _) => self.receiver.be(Manner::Refuses),
             (State::Slow, _) => self.receiver.be(Manner::Late),
+            (State::Hangs, _) => self.receiver.be(Manner::BlackHole),
+            (State::Breaks, _) => self.receiver.be(Manner::Refuses),
             // the receiver asks for a client certificate, and the sink has none
             (State::Unauthorised, Some((certificates, _))) => self.receiver.show(certificates.mutual()),
             (State::Torn, None) => {

@@ -61,7 +61,7 @@ impl Scene {
     async fn taken(&self, sink: &dyn Sink, count: u64) {
         let bodies: Vec<_> = (0..count).map(|n| format!("{{\"n\":{n}}}").into_bytes()).collect();
         sink.deliver(batch(&bodies)).await.expect("taken");
-        sink.close().await;
+        sink.close().await.expect("everything is read");
         assert_eq!(self.arrivals.messages(), count, "closed before the peer had read everything");
     }
 }

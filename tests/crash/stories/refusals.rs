@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use super::{DAY, HOUR, MINUTE, after, arrived_once, books, calm, live, live_until_settled, published};
 use crate::{
     checks,
-    sinks::{Lossy, Poison, Says},
+    sinks::{Deaf, Lossy, Poison, Says},
     stage::{SinkPlan, Stage},
 };
 
@@ -163,6 +163,27 @@ fn what_was_not_settled_when_the_connection_broke_goes_out_again() {
     let failures = stage.destinations["soc"].failures.load(std::sync::atomic::Ordering::Relaxed);
     assert!(failures > 5, "{failures} connections were lost");
     checks::at_the_end(&stage, &[plan], 0).unwrap();
+}
+
+#[test]
+fn a_stop_settles_only_what_the_peer_has_read() {
+    let slow = SinkPlan { settle: 6 * HOUR, ..SinkPlan::fake("soc") };
+    for deaf in [Deaf::Hangs, Deaf::Breaks] {
+        let mut stage = stage(60);
+        stage.destination("soc").deaf(Some(deaf));
+        // I2 is looked at after it
+        live(&mut stage, std::slice::from_ref(&slow), HOUR, |_| {});
+        assert!(stage.destination("soc").calls() > 5, "nothing went out");
+        stage.destination("soc").deaf(None);
+        let plan = SinkPlan { settle: Duration::from_secs(10), ..slow.clone() };
+        live_until_settled(&mut stage, std::slice::from_ref(&plan), 2 * HOUR, 8 * HOUR);
+        checks::at_the_end(&stage, &[plan], 0).unwrap();
+    }
+    let mut stage = stage(60);
+    live(&mut stage, std::slice::from_ref(&slow), HOUR, |_| {});
+    assert!(stage.taken("soc").len() > 5);
+    live(&mut stage, std::slice::from_ref(&slow), 5 * HOUR, |_| {});
+    arrived_once(&stage, "soc");
 }
 
 #[test]

@@ -20,21 +20,20 @@ fn run(manner: &'static str) -> Result<Vec<&'static str>, String> {
 
 #[test]
 fn good_sinks_pass_every_case() {
-    for manner in ["", "halving", "unsure", "silent", "shuffled", "knowing"] {
+    for manner in ["", "halving", "unsure", "silent", "shuffled", "knowing", "parting"] {
         assert_eq!(run(manner), Ok(Vec::new()), "{manner}");
     }
     assert_eq!(run("single"), Ok(vec!["abandoned beside others"]));
 }
 
 /// A manner, and how the words of its failure begin.
-const FAULTY: [(&str, &str); 55] = [
+const FAULTY: [(&str, &str); 58] = [
     ("lenient", "sample: an unknown option"),
     ("no calls", "limits: "),
     ("forgetful", "all taken: `Ok` before"),
     ("late", "all taken: `Ok` before"),
     ("clinging", "all taken: the batch is still held"),
     ("fickle", "all taken: the sink gives its connection up"),
-    ("lingering", "all taken: closing takes longer"),
     ("chatty", "empty batch: "),
     ("ascii", "all of unicode: "),
     ("cutting", "largest message: "),
@@ -81,6 +80,10 @@ const FAULTY: [(&str, &str); 55] = [
     ("gruff", "hung up: the sink takes an orderly end"),
     ("ghostly", "hung up: `Ok` on a connection"),
     ("settling", "hung up: `Ok` of this sink can be disproved"),
+    ("lingering", "closed, all read: closing takes longer"),
+    ("mistrustful", "closed, all read: what was read is not settled"),
+    ("sanguine", "closed, unread: the peer hangs"),
+    ("glib", "closed, unread: the peer broken off"),
     ("careless", "torn end: it is still there"),
     ("greedy", "torn end: it is still there after opening, or more is gone"),
 ];

@@ -137,6 +137,8 @@ impl Memory {
                 _ => Err(refusal(0..0, 0..0)),
             },
 
+            // in buffers that nobody reads
+            (State::Hangs, _) => Ok(()),
             (State::RefusesPoison, _) => self.poisoned(bodies),
             _ => {
                 self.take(bodies);
@@ -209,7 +211,8 @@ impl CheckedSink for Memory {
             "single" => 1,
             _ => 6,
         };
-        let settle = Duration::from_secs(u64::from(self.is("settling")));
+        let settles = ["settling", "parting", "sanguine", "glib", "mistrustful"];
+        let settle = Duration::from_secs(u64::from(settles.contains(&self.manner.as_str())));
         Limits { message_bytes: 4096, in_flight, in_hand: in_flight.min(3), settle, ..Limits::default() }
     }
 
@@ -291,10 +294,17 @@ impl Sink for Memory {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a sink that can't part")]
-    async fn close(&self) {
-        if self.is("lingering") {
-            tokio::time::sleep(Duration::from_secs(7)).await;
+    async fn close(&self) -> Result<(), Cause> {
+        let state = stores()[self.slot].state;
+        match (state, self.manner.as_str()) {
+            (_, "lingering") => tokio::time::sleep(Duration::from_secs(7)).await,
+            (_, "mistrustful") => return Err("memory does not believe that it was read".into()),
+            (Some(State::Hangs), "sanguine") | (Some(State::Breaks), "glib") => {}
+            (Some(State::Hangs), _) => std::future::pending().await,
+            (Some(State::Breaks), _) => return Err("memory broke off".into()),
+            _ => {}
         }
+        Ok(())
     }
 }
 

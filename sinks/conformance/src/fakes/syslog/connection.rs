@@ -20,6 +20,9 @@ use super::{Frames, KEPT, Manner, Orders, Shared, parse};
 /// See [`Manner::Late`].
 const LATE: Duration = Duration::from_millis(500);
 
+/// See [`Manner::Sips`].
+const SIP: (usize, Duration) = (8 << 10, Duration::from_millis(100));
+
 enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -137,17 +140,23 @@ impl Client {
                 }
                 _ => {}
             }
+            let most = if now.manner == Manner::Sips { SIP.0 } else { buffer.len() };
             let read = tokio::select! {
                 biased;
                 changed = self.orders.changed() => if changed.is_err() { return } else { continue },
-                read = self.stream.read(&mut buffer) => read,
+                read = self.stream.read(&mut buffer[..most]) => read,
             };
             let Ok(count @ 1..) = read else { return self.ended() };
             if now.manner == Manner::Resets {
                 return self.reset();
             }
-            if now.manner == Manner::Late {
-                let _ = tokio::time::timeout(LATE, std::future::pending::<()>()).await;
+            let pause = match now.manner {
+                Manner::Late => LATE,
+                Manner::Sips => SIP.1,
+                _ => Duration::ZERO,
+            };
+            if !pause.is_zero() {
+                let _ = tokio::time::timeout(pause, std::future::pending::<()>()).await;
             }
             if let Next::Ends = self.take(&buffer[..count], now.manner) {
                 return;

@@ -45,6 +45,8 @@ pub enum Manner {
     Resets,
     /// Keeps everything, half a second after it came.
     Late,
+    /// Reads and keeps everything, slowly: at most 8 KiB every 100 ms.
+    Sips,
     /// Reads everything and keeps nothing.
     Swallows,
     /// Closes each connection at once, without having read: a load balancer with nobody behind it.
