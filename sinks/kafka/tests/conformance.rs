@@ -54,6 +54,8 @@ impl Destination for InMemory {
                 self.kafka.topic_error(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
                 self.kafka.refuse(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 1000);
             }
+            // for sinks whose `Ok` has to settle: here it is final
+            State::Hangs | State::Breaks => return false,
             // the mock cluster looks into no message, no answer of it is nonsense, and it takes a repeat for something new (see
             // `cluster::an_answer_that_is_lost_…`); and there is no half message in Kafka
             State::Torn | State::AnswerLost | State::AnswerUnreadable | State::RefusesPoison | State::BatchTooLarge => {
