@@ -178,8 +178,9 @@ impl Tracks {
     /// Takes note of a content that was read at `progress`.
     pub fn admit(&mut self, content: i64, generation: i64, progress: i64, from: i64) -> Admitted {
         if let Some(track) = self.tracks.get(&content) {
-            if track.generation == generation && track.front >= progress {
-                return Admitted::Yes;
+            if track.generation == generation {
+                // further: a confirmation is committed, and is heard of in a moment
+                return if track.front >= progress { Admitted::Yes } else { Admitted::Again };
             }
             if track.is_out() {
                 return Admitted::Later;

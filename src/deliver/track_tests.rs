@@ -76,6 +76,8 @@ fn what_was_read_before_the_ledger_moved_on_is_read_again() {
     );
     assert_eq!(tracks.admit(7, 0, 2, 2), Admitted::Yes);
     let key = tracks.start(7, 2, None).unwrap();
+    assert_eq!(tracks.admit(7, 0, 3, 3), Admitted::Again, "its confirmation is committed, and was not heard of yet");
+    assert_eq!(tracks.positions(), 1, "and nothing is forgotten for that");
     assert_eq!(tracks.admit(7, 1, 0, 0), Admitted::Later, "another body, and something of the first is out");
     tracks.back(key, |_| {});
     assert_eq!(tracks.admit(7, 1, 0, 0), Admitted::Yes, "nobody waits for the first one any more");

@@ -42,7 +42,7 @@ fn a_certificate_that_ends_soon_is_shown_and_said_until_it_is_replaced() {
     // how many days depends on the hour
     let begin = format!("a certificate in {} expires in ", path.display());
     let end = format!(" days ({soon}): put its successor into the file; no restart is needed");
-    let begins = words.starts_with(&format!("warning: sink `soc`: {begin}"));
+    let begins = words.starts_with(&format!("warning: sink `soc`, ca: {begin}"));
     assert!(checked.status.code() == Some(0) && begins && words.ends_with(&format!("{end}\n")), "{words}");
 
     let mut agent = stage.agent();

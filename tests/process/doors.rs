@@ -158,7 +158,10 @@ fn doors_away(away: Away) {
     println!("oldest content owed to a living sink: {worst} s");
     assert!(worst < 6.0, "a sink that is away held up the others: {worst} s");
     for door in DOORS {
-        assert_eq!(delivered(&stage, door), 0, "{door} confirmed what nobody took");
+        // over syslog nobody answers: what the stopped receiver's machine has acknowledged waits in its memory, and counts after 10 s
+        if door != "syslog" || away == Away::Refusing {
+            assert_eq!(delivered(&stage, door), 0, "{door} confirmed what nobody took");
+        }
     }
     let (code, took) = timed_end(&mut process);
     println!("ended in {took:?} while the doors were away");
