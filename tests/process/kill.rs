@@ -1,6 +1,6 @@
 //! kill -9 and SIGTERM at random moments under load: every selected record arrives, whole lines only, repeats within I4.
 //!
-//! `KILLS=200 cargo test --test process killed -- --nocapture` is the whole; `SEED=…` repeats the moments, as far as a real machine lets
+//! `KILLS=200 cargo test --test process killed_at_random -- --nocapture` is the whole; `SEED=…` repeats the moments, as far as a real machine lets
 //! them be repeated.
 
 use std::{

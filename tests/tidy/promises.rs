@@ -27,7 +27,8 @@ fn missing(promise: &str) -> Option<String> {
     // its attributes stand above it
     let is_test = at.is_some_and(|at| {
         let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
-        above.clone().any(|line| line.contains("test")) && !above.clone().any(|line| line.contains("ignore"))
+        let attributes = above.filter(|line| line.starts_with("#["));
+        attributes.clone().any(|line| line.contains("test")) && !attributes.clone().any(|line| line.contains("ignore"))
     });
     (!is_test).then(|| format!("{promise}: there is no such test that runs"))
 }
