@@ -60,6 +60,16 @@ const TARGET: &str =
     "SELECT c.id, c.stream, t.guid, s.content_type, c.content_id, c.uri, c.created, c.expires, c.attempts
   FROM content c JOIN stream s ON s.id = c.stream JOIN tenant t ON t.id = s.tenant";
 
+/// Contents of a stream that can be fetched now, in the order of an index: what is read is what is asked for, however much is owed.
+pub(super) fn owed(live_ones: bool) -> String {
+    // without the plus SQLite may choose the index by `created`, and read and sort the whole past at each turn
+    let (condition, order) =
+        if live_ones { ("c.created >= ?3", "c.created") } else { ("+c.created < ?3", "c.expires") };
+    format!(
+        "{TARGET} WHERE c.stream = ?1 AND c.state = 0 AND c.retry_at <= ?2 AND {condition} ORDER BY {order} LIMIT ?4"
+    )
+}
+
 fn target(row: &rusqlite::Row<'_>) -> rusqlite::Result<FetchTarget> {
     Ok(FetchTarget {
         content: row.get(0)?,
@@ -79,8 +89,8 @@ impl Ledger {
     pub async fn to_fetch(&self, need: Need, now: Millis, limit: usize) -> Result<Vec<FetchTarget>, LedgerError> {
         self.read(move |connection| match need {
             Need::Only(contents) => {
-                let mut one =
-                    connection.prepare_cached(&format!("{TARGET} WHERE c.id = ?1 AND c.state = 0 AND c.retry_at <= ?2"))?;
+                let mut one = connection
+                    .prepare_cached(&format!("{TARGET} WHERE c.id = ?1 AND c.state = 0 AND c.retry_at <= ?2"))?;
                 let mut found = Vec::new();
                 for content in contents.into_iter().take(limit) {
                     found.extend(one.query_row(params![content, now], target).optional()?);
@@ -88,18 +98,16 @@ impl Ledger {
                 Ok(found)
             }
             Need::Everything { live, streams, each } => {
-                let query = |stream: i64, condition: &str, order: &str| -> rusqlite::Result<Vec<FetchTarget>> {
+                let query = |stream: i64, live_ones: bool| -> rusqlite::Result<Vec<FetchTarget>> {
                     connection
-                        .prepare_cached(&format!(
-                            "{TARGET} WHERE c.stream = ?1 AND c.state = 0 AND c.retry_at <= ?2 AND c.created {condition} ?3 ORDER BY {order} LIMIT ?4"
-                        ))?
+                        .prepare_cached(&owed(live_ones))?
                         .query_map(params![stream, now, live, each as i64], target)?
                         .collect()
                 };
                 let (mut recent, mut past) = (Vec::new(), Vec::new());
                 for stream in streams {
-                    recent.extend(query(stream, ">=", "c.created")?);
-                    past.extend(query(stream, "<", "c.expires")?);
+                    recent.extend(query(stream, true)?);
+                    past.extend(query(stream, false)?);
                     if recent.len().min(past.len()) >= limit {
                         break;
                     }
