@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Ledger, LedgerError, Millis, deliveries, gaps};
+use super::{Ledger, LedgerError, Millis, deliveries, gaps, seen};
 
 /// A content whose body is to be fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +141,7 @@ impl Ledger {
         records: u32,
         body: Vec<u8>,
     ) -> Result<(), LedgerError> {
+        let early = self.engine.mutant("an id in `seen` before the body is complete");
         self.write("chunk", move |connection| {
             if seq == 0 && is_owed(connection, content)? {
                 drop_body(connection, content)?;
@@ -156,6 +157,9 @@ impl Ledger {
             connection
                 .prepare_cached("INSERT INTO chunk (content, seq, first, records, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![content, seq, first as i64, records, body])?;
+            if early {
+                seen::enter_early(connection, content, &body)?;
+            }
             add_stored(connection, bytes)
         })
         .await
@@ -219,6 +223,9 @@ impl Ledger {
 
     /// The service will never give this body: a gap for every sink that is owed it.
     pub async fn lose(&self, content: i64, reason: &'static str, now: Millis) -> Result<(), LedgerError> {
+        if self.engine.mutant("what is lost is no gap") {
+            return self.give_up(content).await;
+        }
         self.write("lose", move |connection| lose(connection, content, reason, now)).await
     }
 }

@@ -1,6 +1,7 @@
 //! The destinations of the scenario: a real file, and a fake that fails in every way that a sink can.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -28,6 +29,8 @@ pub struct Taken {
 #[derive(Clone, Default)]
 pub struct Destination {
     taken: Arc<Mutex<Vec<Taken>>>,
+    /// The ids of `taken`.
+    known: Arc<Mutex<BTreeSet<EventId>>>,
     calls: Arc<AtomicU64>,
     blocked: Arc<AtomicBool>,
     poison: Arc<Mutex<Option<Poison>>>,
@@ -37,6 +40,8 @@ pub struct Destination {
     first: Arc<Mutex<(usize, Vec<EventId>)>>,
     deaf: Arc<Mutex<Option<Deaf>>>,
     pub failures: Arc<AtomicU64>,
+    /// How many repeats its failures, and the agent's deaths, explain.
+    allowed: Arc<AtomicU64>,
 }
 
 /// Messages that this destination does not take, and how it says so.
@@ -117,6 +122,44 @@ impl Destination {
         self.tokens.lock().unwrap().clone()
     }
 
+    /// It is offered something; returns the number of the call, from 0.
+    pub fn called(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Keeps the ids of what it takes, nothing else.
+    pub fn take(&self, ids: impl Iterator<Item = EventId>) {
+        let nothing: Arc<str> = Arc::from("");
+        self.keep(ids.map(|id| Taken { id, operation: Arc::clone(&nothing), body: String::new() }));
+    }
+
+    fn keep(&self, messages: impl Iterator<Item = Taken>) {
+        let (mut taken, mut known) = (self.taken.lock().unwrap(), self.known.lock().unwrap());
+        for message in messages {
+            known.insert(message.id);
+            taken.push(message);
+        }
+    }
+
+    /// The ids of what was taken.
+    pub fn known(&self) -> BTreeSet<EventId> {
+        self.known.lock().unwrap().clone()
+    }
+
+    /// How many messages came again.
+    pub fn repeats(&self) -> u64 {
+        (self.taken.lock().unwrap().len() - self.known.lock().unwrap().len()) as u64
+    }
+
+    /// A failure, or a death of the agent, explains so many repeats.
+    pub fn may_repeat(&self, messages: u64) {
+        self.allowed.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    pub fn allowed_repeats(&self) -> u64 {
+        self.allowed.load(Ordering::Relaxed)
+    }
+
     /// How often something was offered.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
@@ -173,7 +216,7 @@ struct Open {
 
 impl Open {
     fn take(&self, batch: &[Message]) {
-        self.destination.taken.lock().unwrap().extend(batch.iter().map(|message| Taken {
+        self.destination.keep(batch.iter().map(|message| Taken {
             id: message.id,
             operation: Arc::clone(&message.operation),
             body: String::from_utf8_lossy(&message.body).into_owned(),
