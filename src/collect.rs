@@ -74,7 +74,7 @@ impl Collect {
         while !stop.is_set() {
             let now = millis(&self.world);
             let unsure = attempts.values().any(|attempt| attempt.unsure);
-            if now >= asked.not_before && (unsure || now.saturating_sub(subscriptions_at) >= HOUR) {
+            if retry::is_due(asked.not_before, now) && (unsure || hourly(subscriptions_at, now)) {
                 // what is under way when the agent stops is asked for again at the next start
                 let found = tokio::select! {
                     biased;
@@ -183,7 +183,7 @@ impl Collect {
         let due: Vec<&StreamRow> = self
             .streams
             .iter()
-            .filter(|stream| attempts.get(&stream.id).is_none_or(|attempt| attempt.not_before <= now))
+            .filter(|stream| attempts.get(&stream.id).is_none_or(|attempt| retry::is_due(attempt.not_before, now)))
             .collect();
         let results = join_all(due.iter().map(|stream| self.list(stream))).await;
         for (stream, result) in due.into_iter().zip(results) {
@@ -288,7 +288,7 @@ impl Collect {
             let Some(slice) = Some(slice).filter(|_| overlap).or(new_only) else { continue };
             new += self.list_window(&row, slice, Some(slice.end().as_millisecond()), None).await?;
         }
-        if overlap && row.listed_past.is_none_or(|at| now - at >= HOUR) {
+        if overlap && row.listed_past.is_none_or(|at| hourly(at, now)) {
             let past = window::past(bound, listed_from.unwrap_or(service_now)).slices;
             let last = past.len();
             if last == 0 {
@@ -329,6 +329,8 @@ impl Collect {
                 created: content.created.as_millisecond(),
                 expires: content.expires.as_millisecond(),
             });
+            // a window that ends after the service's present holds nothing beyond it yet: this machine's clock has jumped
+            let cursor = cursor.map(|end| page.service_time.map_or(end, |time| end.min(time.as_millisecond())));
             // what this page lists is owed, whatever comes of the next one
             new += self.admit(row, contents.collect(), cursor.filter(|_| last), listed_past.filter(|_| last)).await?;
             match page.next? {
@@ -357,6 +359,11 @@ impl Collect {
         }
         Ok(new)
     }
+}
+
+/// Whether what was done at `at` is to be done again; a time ahead comes from a clock that was set back since.
+fn hourly(at: Millis, now: Millis) -> bool {
+    !(0..HOUR).contains(&now.saturating_sub(at))
 }
 
 fn timestamp(millis: Millis) -> Timestamp {

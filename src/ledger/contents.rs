@@ -56,6 +56,8 @@ pub struct Counts {
     pub records: u64,
 }
 
+/// Of a content `c`, at the time `?2`; see [`crate::retry::is_due`].
+const DUE: &str = "(c.retry_at <= ?2 OR c.retry_at > ?2 + 3660000)";
 const TARGET: &str =
     "SELECT c.id, c.stream, t.guid, s.content_type, c.content_id, c.uri, c.created, c.expires, c.attempts
   FROM content c JOIN stream s ON s.id = c.stream JOIN tenant t ON t.id = s.tenant";
@@ -80,7 +82,7 @@ impl Ledger {
         self.read(move |connection| match need {
             Need::Only(contents) => {
                 let mut one =
-                    connection.prepare_cached(&format!("{TARGET} WHERE c.id = ?1 AND c.state = 0 AND c.retry_at <= ?2"))?;
+                    connection.prepare_cached(&format!("{TARGET} WHERE c.id = ?1 AND c.state = 0 AND {DUE}"))?;
                 let mut found = Vec::new();
                 for content in contents.into_iter().take(limit) {
                     found.extend(one.query_row(params![content, now], target).optional()?);
@@ -91,7 +93,7 @@ impl Ledger {
                 let query = |stream: i64, condition: &str, order: &str| -> rusqlite::Result<Vec<FetchTarget>> {
                     connection
                         .prepare_cached(&format!(
-                            "{TARGET} WHERE c.stream = ?1 AND c.state = 0 AND c.retry_at <= ?2 AND c.created {condition} ?3 ORDER BY {order} LIMIT ?4"
+                            "{TARGET} WHERE c.stream = ?1 AND c.state = 0 AND {DUE} AND c.created {condition} ?3 ORDER BY {order} LIMIT ?4"
                         ))?
                         .query_map(params![stream, now, live, each as i64], target)?
                         .collect()
