@@ -75,12 +75,14 @@ impl Sweep {
         Ok(())
     }
 
-    /// By the service's time, once it was heard in this life: a wrong clock of this machine must not end what can still be had.
+    /// By the time that the service last told, once it was heard in this life: a clock of this machine that is wrong, or jumps, must not end what
+    /// can still be had.
     async fn expire(&self, now: Millis) -> Result<(), LedgerError> {
         let known = self.activity.streams();
         for (stream, name, source) in &self.sources {
-            if known.get(name).is_some_and(|stream| stream.listed_at.is_some()) {
-                let mut before = source.service_now().as_millisecond() - GRACE;
+            let listed = known.get(name).is_some_and(|stream| stream.listed_at.is_some());
+            if let Some(heard) = source.service_heard().filter(|_| listed) {
+                let mut before = heard.as_millisecond() - GRACE;
                 if self.world.gate.mutant("expiry by the machine's clock") {
                     before = now - GRACE;
                 }

@@ -62,6 +62,8 @@ struct Inner {
     quota: Arc<Quota>,
     counters: Counters,
     offset: Mutex<SignedDuration>,
+    /// The last `Date` of the service.
+    heard: Mutex<Option<Timestamp>>,
     /// When each subscription was started last.
     started: Mutex<BTreeMap<String, Timestamp>>,
 }
@@ -151,6 +153,7 @@ impl Office365 {
             quota,
             counters: Counters::default(),
             offset: Default::default(),
+            heard: Default::default(),
             started: Default::default(),
             settings,
         })))
@@ -240,6 +243,11 @@ impl Office365 {
     /// The service's time now: what windows are reckoned from.
     pub fn service_now(&self) -> Timestamp {
         self.0.service_now()
+    }
+
+    /// What the service last said the time is: it is at least this late there, whatever this machine's clock does meanwhile.
+    pub fn service_heard(&self) -> Option<Timestamp> {
+        *lock(&self.0.heard)
     }
 
     /// Until when the tenant is backed off, as a wait from now; `None`: requests may go out.
