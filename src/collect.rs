@@ -147,13 +147,14 @@ impl Collect {
     }
 
     async fn subscriptions(&self, attempts: &mut BTreeMap<i64, Attempt>) -> Result<(), Trouble> {
-        let now = millis(&self.world);
+        // known before anything is started: who dies in between must still say that something may be missing
+        for content_type in self.source.subscriptions_off().await? {
+            if let Some(stream) = self.stream_of(&content_type) {
+                self.ledger.subscription_off(stream.id, self.service_millis(), millis(&self.world)).await?;
+            }
+        }
         for state in self.source.ensure_subscriptions().await? {
-            let Some(stream) =
-                self.streams.iter().find(|stream| stream.content_type.eq_ignore_ascii_case(&state.content_type))
-            else {
-                continue;
-            };
+            let Some(stream) = self.stream_of(&state.content_type) else { continue };
             let attempt = attempts.entry(stream.id).or_default();
             match state.outcome {
                 // shown as enabled in a while: not known yet what it was before
@@ -170,12 +171,22 @@ impl Collect {
                             "the subscription was not enabled: started it"
                         );
                     }
-                    self.ledger.subscription_enabled(stream.id, was_off, now).await?;
+                    let (until, now) = (self.service_millis(), millis(&self.world));
+                    self.ledger.subscription_enabled(stream.id, was_off, until, now).await?;
                 }
                 Err(error) => self.failed(stream, attempt, &error),
             }
         }
         Ok(())
+    }
+
+    fn stream_of(&self, content_type: &str) -> Option<&StreamRow> {
+        self.streams.iter().find(|stream| stream.content_type.eq_ignore_ascii_case(content_type))
+    }
+
+    /// The service's time: what gaps are reckoned in, as publication times are.
+    fn service_millis(&self) -> Millis {
+        self.source.service_now().as_millisecond()
     }
 
     async fn list_streams(&self, attempts: &mut BTreeMap<i64, Attempt>) -> Result<(), LedgerError> {
@@ -204,7 +215,7 @@ impl Collect {
                 Err(Trouble::Source(error)) => {
                     self.failed(stream, attempt, &error);
                     if error.class == Class::StartSubscription
-                        && let Err(error) = self.ledger.subscription_off(stream.id, now).await
+                        && let Err(error) = self.ledger.subscription_off(stream.id, self.service_millis(), now).await
                     {
                         self.ledger_trouble(error)?;
                     }

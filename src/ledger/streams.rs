@@ -105,7 +105,14 @@ impl Ledger {
     }
 
     /// Notes that the subscription is enabled now; when it had been found disabled, the suspected gap is closed.
-    pub async fn subscription_enabled(&self, stream: i64, was_off: bool, now: Millis) -> Result<(), LedgerError> {
+    /// `until`: now, by the service's clock.
+    pub async fn subscription_enabled(
+        &self,
+        stream: i64,
+        was_off: bool,
+        until: Millis,
+        now: Millis,
+    ) -> Result<(), LedgerError> {
         let unsaid = self.engine.mutant("a subscription that was off is no gap");
         self.write("subscription", move |connection| {
             let (enabled, listed): (bool, Option<Millis>) = connection
@@ -113,8 +120,12 @@ impl Ledger {
                 .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
             if was_off && enabled && !unsaid {
                 // what was published meanwhile can't be had: a stopped subscription is not filled up afterwards
-                let from = listed.unwrap_or(now);
-                gaps::record(connection, &gaps::Found::window(stream, from, now, "subscription disabled", true), now)?;
+                let from = listed.unwrap_or(until);
+                gaps::record(
+                    connection,
+                    &gaps::Found::window(stream, from, until, "subscription disabled", true),
+                    now,
+                )?;
             }
             connection.prepare_cached("UPDATE stream SET enabled = 1 WHERE id = ?")?.execute([stream])?;
             Ok(())
@@ -124,15 +135,20 @@ impl Ledger {
 
     /// Notes that the subscription was found off after it had been on: the gap is known from here, whatever becomes of the
     /// request that starts it again.
-    pub async fn subscription_off(&self, stream: i64, now: Millis) -> Result<(), LedgerError> {
+    /// `until`: now, by the service's clock.
+    pub async fn subscription_off(&self, stream: i64, until: Millis, now: Millis) -> Result<(), LedgerError> {
         let unsaid = self.engine.mutant("a subscription that was off is no gap");
         self.write("subscription off", move |connection| {
             let (enabled, listed): (bool, Option<Millis>) = connection
                 .prepare_cached("SELECT enabled, listed FROM stream WHERE id = ?")?
                 .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
             if enabled && !unsaid {
-                let from = listed.unwrap_or(now);
-                gaps::record(connection, &gaps::Found::window(stream, from, now, "subscription disabled", true), now)?;
+                let from = listed.unwrap_or(until);
+                gaps::record(
+                    connection,
+                    &gaps::Found::window(stream, from, until, "subscription disabled", true),
+                    now,
+                )?;
             }
             Ok(())
         })
