@@ -212,7 +212,9 @@ fn next_contents(
 ) -> rusqlite::Result<Vec<(i64, i64)>> {
     // nobody gets a content before all others had those that came before it
     let shared = match mutant.shared_loop {
-        true => "AND NOT EXISTS (SELECT 1 FROM delivery o WHERE o.ready = 1 AND o.lost = 0 AND o.content < d.content AND o.sink <> d.sink)",
+        true => {
+            "AND NOT EXISTS (SELECT 1 FROM delivery o WHERE o.ready = 1 AND o.lost = 0 AND o.content < d.content AND o.sink <> d.sink)"
+        }
         false => "",
     };
     let comparison = if ask.live { ">=" } else { "<" };

@@ -21,7 +21,6 @@ pub enum Entered {
 #[derive(Clone, Copy)]
 struct Mutant {
     ownerless: bool,
-    early: bool,
     unowed: bool,
 }
 
@@ -31,18 +30,14 @@ struct Body {
     generation: i64,
     entered: i64,
     records: i64,
-    attempts: i64,
 }
 
 impl Ledger {
     /// Enters the next ids of a complete content; with the last ones the content is stored.
     pub async fn enter_ids(&self, content: i64, now: Millis) -> Result<Entered, LedgerError> {
         let is = |name| self.engine.mutant(name);
-        let mutant = Mutant {
-            ownerless: is("seen without owner"),
-            early: is("an id in `seen` before the body is complete"),
-            unowed: is("new ids of a changed body are not owed"),
-        };
+        let mutant =
+            Mutant { ownerless: is("seen without owner"), unowed: is("new ids of a changed body are not owed") };
         self.write("ids", move |connection| enter(connection, content, now, mutant)).await
     }
 }
@@ -50,10 +45,10 @@ impl Ledger {
 fn enter(connection: &Connection, content: i64, now: Millis, mutant: Mutant) -> Result<Entered, LedgerError> {
     let body = connection
         .prepare_cached(
-            "SELECT c.stream, s.tenant, c.generation, c.entered, c.new_records, c.attempts FROM content c JOIN stream s ON s.id = c.stream WHERE c.id = ? AND c.state = 1",
+            "SELECT c.stream, s.tenant, c.generation, c.entered, c.new_records FROM content c JOIN stream s ON s.id = c.stream WHERE c.id = ? AND c.state = 1",
         )?
         .query_row([content], |row| {
-            Ok(Body { stream: row.get(0)?, tenant: row.get(1)?, generation: row.get(2)?, entered: row.get(3)?, records: row.get(4)?, attempts: row.get(5)? })
+            Ok(Body { stream: row.get(0)?, tenant: row.get(1)?, generation: row.get(2)?, entered: row.get(3)?, records: row.get(4)? })
         })
         .optional()?;
     let Some(body) = body else { return Ok(Entered::Stored) };
@@ -79,7 +74,7 @@ pub(super) fn enter_early(connection: &Connection, content: i64, body: &[u8]) ->
         let new = connection
             .prepare_cached(
                 "INSERT INTO seen (tenant, second, id, content, generation)
-                 SELECT s.tenant, ?2, ?3, c.id, c.attempts FROM content c JOIN stream s ON s.id = c.stream WHERE c.id = ?1 ON CONFLICT DO NOTHING",
+                 SELECT s.tenant, ?2, ?3, c.id, c.generation FROM content c JOIN stream s ON s.id = c.stream WHERE c.id = ?1 ON CONFLICT DO NOTHING",
             )?
             .execute(params![content, frame.second, frame.id.0.as_slice()])?;
         add_seen(connection, new as i64)?;
@@ -134,8 +129,6 @@ fn enter_one(
                     .execute([content, position])?;
             }
         }
-        // entered by this attempt, as a chunk arrived
-        Some((owner, attempt)) if mutant.early && owner == content && attempt == body.attempts => {}
         // the first time that a body fetched again shows an id of its own
         Some((owner, generation)) if owner == content && generation < body.generation => {
             connection

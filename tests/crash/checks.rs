@@ -62,6 +62,8 @@ pub struct Line {
     /// Position in the profile.
     pub tenant: usize,
     pub cursor: Millis,
+    /// The cursor began here.
+    pub begun: Millis,
     /// What was published before is owed to nobody.
     pub since: Option<Millis>,
 }
@@ -70,14 +72,14 @@ pub struct Line {
 pub fn lines(stage: &Stage, sink: Option<&str>) -> Result<Vec<Line>, String> {
     let of = sink.map(|name| format!("AND k.name = '{name}'")).unwrap_or_default();
     let query = format!(
-        "SELECT s.id, t.guid, s.cursor, (SELECT min(a.since) FROM account a JOIN sink k ON k.id = a.sink
+        "SELECT s.id, t.guid, s.cursor, s.since, (SELECT min(a.since) FROM account a JOIN sink k ON k.id = a.sink
            WHERE a.stream = s.id AND a.active = 1 AND k.retired_at IS NULL {of})
          FROM stream s JOIN tenant t ON t.id = s.tenant WHERE s.origin = 'listed'"
     );
     column(stage, &query, |row| {
         let guid: String = row.get(1)?;
         let tenant = stage.profile.tenants.iter().position(|tenant| tenant.id == guid).unwrap_or(usize::MAX);
-        Ok(Line { id: row.get(0)?, tenant, cursor: row.get(2)?, since: row.get(3)? })
+        Ok(Line { id: row.get(0)?, tenant, cursor: row.get(2)?, begun: row.get(3)?, since: row.get(4)? })
     })
 }
 
@@ -103,7 +105,7 @@ fn cursor_passes_nothing(stage: &Stage, published: &[Published], service_now: Mi
         let unlisted = |created: Millis| unlisted.iter().any(|(from, to)| (*from..*to).contains(&created));
         let of_line = published.iter().filter(|content| content.tenant == line.tenant && !content.late);
         for content in of_line.filter(|content| content.created > service_now - REACH && !unlisted(content.created)) {
-            if (since..line.cursor).contains(&content.created) && !known.contains(&content.content_id) {
+            if (since.max(line.begun)..line.cursor).contains(&content.created) && !known.contains(&content.content_id) {
                 let (cursor, id, created) = (line.cursor, &content.content_id, content.created);
                 return Err(format!("I1: the cursor {cursor} has passed content {id} of {created}"));
             }
@@ -232,6 +234,7 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
     let simulator = stage.simulator.lock().unwrap();
     let published = published(stage, &simulator, stage.now());
     drop(simulator);
+    let largest = published.iter().map(|content| content.known.first.len()).max().unwrap_or(0);
     for plan in plans {
         arrived(stage, plan, &published)?;
         let arrived = received(stage, plan);
@@ -243,7 +246,7 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
             // a body that is dropped while a batch of it is under way is sent again as a whole
             Some((_, limits)) => {
                 let dropped = sql(stage, "SELECT ifnull(sum(generation), 0) FROM content", |row| row.get::<_, i64>(0))?;
-                let flight = (limits.in_flight * limits.batch_messages) as u64;
+                let flight = (limits.in_flight * limits.batch_messages).max(largest) as u64;
                 stage.destinations[plan.name].allowed_repeats() + dropped as u64 * flight
             }
         };
@@ -271,7 +274,11 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
         let admitted: BTreeSet<String> = column(stage, &query, |row| row.get(0))?.into_iter().collect();
         let unlisted = windows(stage, line.id, UNLISTED)?;
         let unlisted = |created: Millis| unlisted.iter().any(|(from, to)| (*from..*to).contains(&created));
-        let owed = published.iter().filter(|content| content.tenant == line.tenant && content.created >= since);
+        // what had expired before the sink was there is no loss of its own
+        let first_start: Millis =
+            sql(stage, &format!("SELECT first_start FROM sink WHERE id = {}", key(plan)), |row| row.get(0))?;
+        let there = |content: &&Published| content.created >= since && content.expires > first_start;
+        let owed = published.iter().filter(|content| content.tenant == line.tenant).filter(there);
         for content in owed.filter(|content| !lost.contains(&content.content_id)) {
             if !admitted.contains(&content.content_id) && unlisted(content.created) {
                 continue;
@@ -279,8 +286,53 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
             if let Some(record) = content.known.certain().find(|record| !settled.contains(&record.id)) {
                 let (id, name) = (record.id, plan.name);
                 return Err(format!(
-                    "I3: {id} of content {} never reached {name} and is in no gap",
-                    content.content_id
+                    "I3: {id} of content {} never reached {name} and is in no gap\n    {}",
+                    content.content_id,
+                    what_is_known(stage, &content.content_id, id)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// For a person who looks for the cause: the ledger's rows about a record.
+fn what_is_known(stage: &Stage, content_id: &str, id: EventId) -> String {
+    let simulator = stage.simulator.lock().unwrap();
+    let now = Timestamp::from_millisecond(stage.now()).unwrap();
+    let truth = simulator.truth(now).find(|truth| truth.content.id == content_id);
+    let odds = truth.map(|truth| format!("{:?}, fetched {:?} times", truth.content.odds, truth.fetched));
+    let id: String = id.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let rows = format!(
+        "SELECT 'content ' || c.id || ' created ' || created || ' state ' || state || ' generation ' || generation || ' records ' || ifnull(records, '?') FROM content c WHERE content_id = '{content_id}'
+         UNION ALL SELECT 'delivery to ' || k.name || ' progress ' || d.progress || ' lost ' || d.lost FROM delivery d JOIN sink k ON k.id = d.sink JOIN content c ON c.id = d.content WHERE c.content_id = '{content_id}'
+         UNION ALL SELECT 'owned by ' || s.content || ' state ' || c.state || ' created ' || c.created || ' ' || c.content_id || ' generation ' || s.generation FROM seen s LEFT JOIN content c ON c.id = s.content WHERE s.id = x'{id}'
+         UNION ALL SELECT 'delivery of the owner to ' || k.name || ' progress ' || d.progress || ' lost ' || d.lost FROM seen s JOIN delivery d ON d.content = s.content JOIN sink k ON k.id = d.sink WHERE s.id = x'{id}'
+         UNION ALL SELECT 'account of ' || k.name || ' since ' || a.since FROM account a JOIN sink k ON k.id = a.sink JOIN content c ON c.stream = a.stream WHERE c.content_id = '{content_id}'"
+    );
+    let rows = column(stage, &rows, |row| row.get::<_, String>(0)).unwrap_or_else(|error| vec![error]);
+    format!("{odds:?}\n    {}", rows.join("\n    "))
+}
+
+/// I5: everything arrived at this sink, of what could be seen for longer than `patience`.
+pub fn nothing_waits(stage: &Stage, sink: &SinkPlan, patience: Millis) -> Result<(), String> {
+    let simulator = stage.simulator.lock().unwrap();
+    let service_now = stage.now() + simulator.profile().skew_ms;
+    let published = published(stage, &simulator, stage.now());
+    drop(simulator);
+    let there = |content: &&Published| {
+        content.visible < service_now - patience && content.expires > (content.visible + patience).max(service_now)
+    };
+    let settled = settled(stage, sink)?;
+    for line in lines(stage, Some(sink.name))? {
+        let Some(since) = line.since else { continue };
+        let owed = published.iter().filter(|it| it.tenant == line.tenant && it.created >= since);
+        for content in owed.filter(there) {
+            if let Some(record) = content.known.certain().find(|record| !settled.contains(&record.id)) {
+                let (id, minutes) = (record.id, (service_now - content.visible) / 60_000);
+                let (name, content) = (sink.name, &content.content_id);
+                return Err(format!(
+                    "I5: {name} waits for {id} of content {content}, {minutes} min after it could be seen"
                 ));
             }
         }
@@ -292,7 +344,8 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
 fn unlisted_is_a_gap(stage: &Stage) -> Result<(), String> {
     let simulator = stage.simulator.lock().unwrap();
     let now = Timestamp::from_millisecond(stage.now()).unwrap();
-    let lost: Vec<ContentTruth> = simulator.truth(now).filter(|truth| truth.lost && truth.content.records > 0).collect();
+    let lost: Vec<ContentTruth> =
+        simulator.truth(now).filter(|truth| truth.lost && truth.content.records > 0).collect();
     drop(simulator);
     for line in lines(stage, None)? {
         let off = windows(stage, line.id, "subscription disabled")?;

@@ -47,6 +47,9 @@ pub struct Watch {
     pub broken: Vec<Broken>,
 }
 
+/// No scenario has so much to do at one instant.
+const SPIN: u64 = 50_000;
+
 /// Counts gates, kills at one of them, and carries the mutant that the agent is.
 pub struct Keeper {
     passed: AtomicU64,
@@ -66,6 +69,8 @@ struct Seen {
     /// FNV-1a over the names and times of all gates.
     hash: u64,
     calls: BTreeMap<usize, u64>,
+    /// Calls of the ledger at one instant.
+    instant: (Millis, u64),
     faults: u64,
     violation: Option<String>,
 }
@@ -104,6 +109,11 @@ impl Keeper {
         while !self.is_dead() {
             self.died.notified().await;
         }
+    }
+
+    fn die(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+        self.died.notify_waiters();
     }
 
     pub fn by_seam(&self) -> BTreeMap<String, u64> {
@@ -197,8 +207,7 @@ impl GateKeeper for Keeper {
         }
         if self.dies_at(gate, &seen, seam, detail) {
             drop(seen);
-            self.dead.store(true, Ordering::Relaxed);
-            self.died.notify_waiters();
+            self.die();
             return false;
         }
         true
@@ -213,9 +222,21 @@ impl GateKeeper for Keeper {
     }
 
     fn fault(&self, call: &str) -> Option<LedgerFault> {
-        let watch = self.watch.as_ref().filter(|watch| !watch.broken.is_empty())?;
+        let watch = self.watch.as_ref()?;
         let now = watch.clock.millis();
         let mut seen = self.seen();
+        if seen.instant.0 != now {
+            seen.instant = (now, 0);
+        }
+        seen.instant.1 += 1;
+        if seen.instant.1 == SPIN && !self.is_dead() {
+            seen.violation = Some(format!(
+                "I5: {SPIN} calls of the ledger and no time has passed, the last one is {call}: a loop spins"
+            ));
+            drop(seen);
+            self.die();
+            return None;
+        }
         for (rule, broken) in watch.broken.iter().enumerate() {
             if (broken.from..broken.until).contains(&now) && call.starts_with(broken.call) {
                 let count = seen.calls.entry(rule).or_default();

@@ -59,11 +59,7 @@ fn stride() -> u64 {
 fn at_every_gate(run: Run, stride: u64) -> Outcome {
     seeds::quiet();
     let whole = run(None, None).expect("the scenario passes without a kill");
-    assert_eq!(
-        run(None, None).unwrap().gates.len(),
-        whole.gates.len(),
-        "two runs pass the same kinds of gates"
-    );
+    assert_eq!(run(None, None).unwrap().gates.len(), whole.gates.len(), "two runs pass the same kinds of gates");
     print_gates(&whole);
     let last = whole.passed;
     let range = range(last);

@@ -15,21 +15,21 @@ const MUTANTS: [(&str, &[&str]); 19] = [
     ("untaken is taken", &["I2", "I3"]),
     ("refused is delivered", &["I2", "I3"]),
     ("one shared delivery loop", &["I5"]),
-    ("a begun body is dropped", &["I2", "I3"]),
+    ("a begun body is dropped", &["I2", "I3", "books", "the agent ended"]),
     ("no body is dropped", &["I6"]),
-    ("a memory of an hour", &["I4"]),
+    ("a memory of an hour", &["I1", "I4"]),
     ("expiry by the machine's clock", &["I3"]),
     ("a new sink is not owed the past", &["I3"]),
     ("new ids of a changed body are not owed", &["I2", "I3"]),
     ("a subscription that was off is no gap", &["I3"]),
-    ("what is lost is no gap", &["I2", "I3"]),
+    ("what is lost is no gap", &["I3"]),
 ];
 
 const SCENARIOS: [(&str, Run); 3] =
     [("first", scenario::run), ("bodies", scenario::bodies::run), ("requests", scenario::requests::run)];
 
 /// Seeds that are played for each mutant before it counts as unnoticed.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 40;
 
 #[test]
 fn every_mutant_is_caught_by_an_invariant() {
@@ -58,11 +58,14 @@ fn catch(mutant: &'static str) -> Option<(String, String)> {
         let words = run(None, Some(mutant)).err()?;
         Some((format!("scenario {name}"), words))
     });
-    let seeds = || (1..=SEEDS).find_map(|seed| Some((format!("SEED={seed}"), seeds::run::run(seed, Some(mutant)).err()?)));
+    let seeds =
+        || (1..=SEEDS).find_map(|seed| Some((format!("SEED={seed}"), seeds::run::run(seed, Some(mutant)).err()?)));
     let killed = || {
         SCENARIOS.iter().find_map(|(name, run)| {
             let gates = (1..=40).chain((60..=2_000).step_by(20));
-            gates.into_iter().find_map(|gate| Some((format!("scenario {name}, gate {gate}"), run(Some(gate), Some(mutant)).err()?)))
+            gates
+                .into_iter()
+                .find_map(|gate| Some((format!("scenario {name}, gate {gate}"), run(Some(gate), Some(mutant)).err()?)))
         })
     };
     whole.or_else(seeds).or_else(killed)

@@ -166,11 +166,6 @@ impl Stage {
         self.clock.millis()
     }
 
-    /// The time of the service.
-    pub fn service_now(&self) -> Millis {
-        self.now() + self.simulator.lock().unwrap().profile().skew_ms
-    }
-
     /// The ledger as a person would read it, past all gates.
     pub fn ledger(&self) -> Ledger {
         Ledger::in_memory(&self.memory, Gate::default())
@@ -300,9 +295,7 @@ impl Stage {
         };
         let limits = match &plan.script {
             Some((_, limits)) => limits.clone(),
-            None => {
-                Limits { batch_messages: crate::sinks::BATCH, batch_age: plan.age, ..checked.limits() }
-            }
+            None => Limits { batch_messages: crate::sinks::BATCH, batch_age: plan.age, ..checked.limits() },
         };
         SinkSetup {
             name: plan.name.into(),

@@ -7,6 +7,7 @@ use std::{
 
 use auditferry::{
     event::identity,
+    fetch::chunk::{ChunkBuilder, Frame},
     ledger::Millis,
     simulator::{ContentTruth, Fate, Profile, Simulator, faults::Odd, schedule::Stream},
 };
@@ -126,4 +127,25 @@ fn id(record: &[u8], tenant: &str, content_id: &str, copies: &mut BTreeMap<Event
             identity::identify_unreadable(record, tenant, content_id, nth(first)).id
         }
     }
+}
+
+/// Bytes of the largest stored body of all contents that are there by then.
+pub fn largest(profile: &Profile, until: Millis) -> i64 {
+    let simulator = Simulator::new(profile.clone());
+    let until = Timestamp::from_millisecond(until).unwrap();
+    let bodies = simulator.truth(until).filter(|truth| truth.readable).map(|truth| {
+        let stream = Stream { profile, tenant: truth.tenant, content_type: truth.content_type };
+        let mut builder = ChunkBuilder::default();
+        let mut bytes = 0;
+        for (record, _) in stream.slots(&truth.content, false).filter_map(|slot| stream.record(slot)) {
+            if builder.is_full() {
+                bytes += builder.take().unwrap().map_or(0, |(body, _)| body.len());
+            }
+            let id = EventId([7; 16]);
+            builder.push(&Frame { id, second: 0, unreadable: false, no_id: false, record: &record });
+        }
+        (bytes + builder.take().unwrap().map_or(0, |(body, _)| body.len())) as i64
+    });
+    // ids can hardly be compressed, and none of them is the same
+    bodies.max().unwrap_or(0) * 5 / 4 + 200
 }

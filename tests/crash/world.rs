@@ -29,7 +29,11 @@ pub struct VirtualClock {
 
 impl VirtualClock {
     pub fn new(start: Timestamp) -> Arc<VirtualClock> {
-        Arc::new(VirtualClock { base: AtomicI64::new(start.as_millisecond()), begun: Mutex::new(None), ahead: AtomicI64::new(0) })
+        Arc::new(VirtualClock {
+            base: AtomicI64::new(start.as_millisecond()),
+            begun: Mutex::new(None),
+            ahead: AtomicI64::new(0),
+        })
     }
 
     /// The true time.

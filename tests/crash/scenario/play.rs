@@ -21,6 +21,8 @@ pub struct Phase<'a> {
     pub before: Box<dyn Fn(&mut Stage) + 'a>,
     /// At every look.
     pub meanwhile: Box<dyn Fn(&Stage) + 'a>,
+    /// When it is over, this sink has waited for nothing.
+    pub prompt: Option<&'static str>,
 }
 
 impl Phase<'_> {
@@ -31,6 +33,7 @@ impl Phase<'_> {
             over: Box::new(|_| false),
             before: Box::new(|_| {}),
             meanwhile: Box::new(|_| {}),
+            prompt: None,
         }
     }
 }
@@ -71,6 +74,9 @@ pub fn play(
             }
             checks::always(stage, &sinks).map_err(context)?;
             if !keeper.is_dead() && !restarts {
+                for sink in sinks.iter().filter(|sink| Some(sink.name) == phase.prompt) {
+                    checks::nothing_waits(stage, sink, 80 * 60_000).map_err(context)?;
+                }
                 break;
             }
             kills += u64::from(keeper.is_dead());

@@ -30,8 +30,8 @@ fn profile() -> Profile {
     let start = profile.start;
     let after = |minutes: i64| start.checked_add(SignedDuration::from_mins(minutes)).unwrap();
     let tenant = &mut profile.tenants[0];
-    tenant.interval = 15 * MINUTE;
-    tenant.records_per_content = 12;
+    tenant.interval = 6 * MINUTE;
+    tenant.records_per_content = 5;
     tenant.power_platform_per_mille = 900;
     tenant.backfill = 90 * MINUTE;
     tenant.subscribed = vec!["Audit.General".into()];
@@ -54,7 +54,8 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
     stage.requests_every = 2 * MINUTE;
     let begun = stage.now();
     let after = |minutes: Millis| begun + minutes * 60_000;
-    let broken = |from, until, call, every, fault| Broken { from: after(from), until: after(until), call, every, fault };
+    let broken =
+        |from, until, call, every, fault| Broken { from: after(from), until: after(until), call, every, fault };
     let broken = [
         broken(0, 30, "", 5, LedgerFault::Commit),
         broken(30, 45, "read", 7, LedgerFault::Call),
@@ -91,7 +92,11 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
 
 /// The poison's cause is gone; a person drops one refused record, has the others offered again, and retires a sink.
 fn ask(stage: &mut Stage) {
-    if stage.memory.with(|it| it.query_row("SELECT count(*) FROM sqlite_master WHERE name = 'filler'", [], |row| row.get(0))) == Ok(1) {
+    if stage
+        .memory
+        .with(|it| it.query_row("SELECT count(*) FROM sqlite_master WHERE name = 'filler'", [], |row| row.get(0)))
+        == Ok(1)
+    {
         disk::make_room(stage);
     }
     stage.destination("siem").poison(None);

@@ -6,27 +6,19 @@ use auditferry::{ledger::Millis, simulator::faults::Odd};
 
 use super::plan::{MINUTE, Plan};
 use crate::{
-    checks::{self, Published},
+    checks,
     stage::{SinkPlan, Stage},
+    truth,
 };
-
-/// More than a compressed record, and than the frame of a chunk, takes.
-const RECORD: i64 = 700;
-const CHUNK: i64 = 400;
 
 /// I6: bodies that the service listed may take so many bytes. One content per sink above the budget, and one round of fetches: up to four of
 /// each tenant were begun while there was room.
-pub fn bound(plan: &Plan) -> i64 {
+pub fn bound(plan: &Plan, stage: &Stage) -> i64 {
     let Ok(budget) = i64::try_from(plan.budget) else { return i64::MAX };
-    let largest = plan.profile.tenants.iter().map(|tenant| {
-        let many = tenant.faults.contents.iter().filter_map(|fault| match fault.odd {
-            Odd::Records(many) => Some(many),
-            _ => None,
-        });
-        // with all that it repeats
-        i64::from(many.max().unwrap_or(0).max(tenant.records_per_content)) * 2 + 1
-    });
-    let largest = largest.max().unwrap_or(0) * RECORD + CHUNK;
+    if plan.budget >= 1 << 30 {
+        return budget;
+    }
+    let largest = truth::largest(&stage.profile, plan.calm_at);
     budget + largest * (plan.sinks.len() + 4 * plan.profile.tenants.len()) as i64
 }
 
@@ -38,7 +30,9 @@ pub fn owed(stage: &Stage, plan: &Plan) -> i64 {
         |row| row.get::<_, String>(0),
     );
     let Ok(mut owed) = owed else { return -1 };
-    if !owed.is_empty() && plan.profile.tenants.iter().any(|it| it.faults.contents.iter().any(|it| it.odd == Odd::NotJson)) {
+    if !owed.is_empty()
+        && plan.profile.tenants.iter().any(|it| it.faults.contents.iter().any(|it| it.odd == Odd::NotJson))
+    {
         let simulator = stage.simulator.lock().unwrap();
         let now = jiff::Timestamp::from_millisecond(stage.now()).unwrap();
         let unreadable: BTreeSet<String> =
@@ -87,32 +81,8 @@ pub fn nobody_waits(stage: &Stage, plan: &Plan, sinks: &[SinkPlan], begun: Milli
     if now - begun < PATIENCE + poll {
         return Ok(());
     }
-    let simulator = stage.simulator.lock().unwrap();
-    let published = checks::published(stage, &simulator, now);
-    drop(simulator);
-    let there = |content: &&Published| {
-        content.visible < now - PATIENCE - poll && content.expires > content.visible + PATIENCE + poll && content.expires > now
-    };
-    for sink in sinks {
-        let healthy = sink.script.as_ref().is_some_and(|(script, _)| script.is_healthy());
-        if !healthy {
-            continue;
-        }
-        let settled = checks::settled(stage, sink)?;
-        for line in checks::lines(stage, Some(sink.name))? {
-            let Some(since) = line.since else { continue };
-            for content in published.iter().filter(there).filter(|it| it.tenant == line.tenant && it.created >= since) {
-                if let Some(record) = content.known.certain().find(|record| !settled.contains(&record.id)) {
-                    return Err(format!(
-                        "I5: {} waits for {} of content {}, {} min after it could be seen",
-                        sink.name,
-                        record.id,
-                        content.content_id,
-                        (now - content.visible) / MINUTE
-                    ));
-                }
-            }
-        }
+    for sink in sinks.iter().filter(|it| it.script.as_ref().is_some_and(|(script, _)| script.is_healthy())) {
+        checks::nothing_waits(stage, sink, PATIENCE + poll)?;
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ fn whatever_fails_nothing_is_lost() {
     quiet();
     if let Ok(seed) = std::env::var("SEED") {
         let seed = seed.parse().expect("a number");
+        println!("{}", plan::Plan::new(seed).describe());
         match run::run(seed, None) {
             Ok(report) => return println!("SEED={seed} passed: {report:?}"),
             Err(error) => panic!("SEED={seed} failed: {error}"),
@@ -53,7 +54,11 @@ fn whatever_fails_nothing_is_lost() {
                     let played = seed + 1 - range.start;
                     if played.is_multiple_of(100) {
                         let failed = failures.lock().unwrap().len();
-                        println!("{played} of {} seeds, {failed} failures, {} s", range.end - range.start, begun.elapsed().as_secs());
+                        println!(
+                            "{played} of {} seeds, {failed} failures, {} s",
+                            range.end - range.start,
+                            begun.elapsed().as_secs()
+                        );
                     }
                 }
             });

@@ -57,7 +57,8 @@ impl Script {
 
     /// When the last trouble is over.
     pub fn calm_at(&self) -> Millis {
-        let moods = self.moods.iter().map(|(_, until, _)| *until);
+        let troubles = self.moods.iter().filter(|(_, _, mood)| !matches!(mood, Mood::Well | Mood::Slow(_)));
+        let moods = troubles.map(|(_, until, _)| *until);
         // a poison that is refused stays; one that only ever gets `Retry` must end
         let poison = self.poison.iter().filter(|(_, _, it)| it.says == Says::Retry).map(|(_, until, _)| *until);
         moods.chain(poison).max().unwrap_or(Millis::MIN)

@@ -48,7 +48,6 @@ pub struct SinkLine {
 
 /// A whole scenario.
 pub struct Plan {
-    pub seed: u64,
     pub profile: Profile,
     pub start: Duration,
     pub poll: Duration,
@@ -67,7 +66,6 @@ pub struct Plan {
     pub longest: Millis,
     /// Nothing but sinks and lives gives trouble: then no living sink may be delayed by another.
     pub serene: bool,
-    pub long: bool,
 }
 
 /// How long a scenario is, before anything in it is decided.
@@ -104,7 +102,6 @@ impl Plan {
         let frame = Frame { begun, end, calm: end + more * HOUR / 2, long };
         let serene = dice.percent(25);
         let mut plan = Plan {
-            seed,
             profile,
             start: Duration::ZERO,
             poll: if long { dice.minutes(15, 60) } else { dice.minutes(1, 10) },
@@ -118,7 +115,6 @@ impl Plan {
             calm_at: frame.calm,
             longest: 0,
             serene,
-            long,
         };
         service::publish(&mut plan, &frame, &mut dice);
         if !serene {
@@ -139,6 +135,54 @@ impl Plan {
         plan
     }
 
+    /// For a person who looks for the cause.
+    pub fn describe(&self) -> String {
+        let since = |at: Millis| (at - self.profile.start.as_millisecond()) / MINUTE;
+        let span = |(from, until): (Millis, Millis)| format!("{}..{}", since(from), since(until));
+        let mut lines = vec![format!(
+            "start {:?} poll {:?} budget {} skew {} ms, jumps {:?}, full {:?}, calm at {}, longest {} min, serene {}",
+            self.start,
+            self.poll,
+            self.budget,
+            self.profile.skew_ms,
+            self.jumps.iter().map(|(at, by)| (since(*at), by / MINUTE)).collect::<Vec<_>>(),
+            self.full.iter().copied().map(span).collect::<Vec<_>>(),
+            since(self.calm_at),
+            self.longest / MINUTE,
+            self.serene
+        )];
+        for broken in &self.broken {
+            let Broken { from, until, call, every, fault } = broken;
+            lines.push(format!("ledger {call:?} every {every}: {fault:?} in {}", span((*from, *until))));
+        }
+        for tenant in &self.profile.tenants {
+            lines.push(format!(
+                "tenant interval {:?} records {} backfill {:?} keep {:?} subscribed {:?} {:?}",
+                tenant.interval,
+                tenant.records_per_content,
+                tenant.backfill,
+                tenant.keep,
+                tenant.subscribed,
+                tenant.faults
+            ));
+        }
+        for line in &self.sinks {
+            let moods: Vec<_> = line
+                .script
+                .moods
+                .iter()
+                .map(|(from, until, mood)| (span((*from, (*until).min(self.calm_at))), mood))
+                .collect();
+            let (start, joins, away) = (line.plan.start, since(line.joins), line.away.map(span));
+            lines.push(format!(
+                "sink {} joins {joins} away {away:?} start {start:?} tenants {:?} filter {:?} {moods:?} {:?} {:?}",
+                line.plan.name, line.plan.tenants, line.plan.filter.record_type, line.script.poison, line.limits
+            ));
+        }
+        lines.extend(self.lives.iter().map(|life| format!("{life:?}")));
+        lines.join("\n")
+    }
+
     /// A trouble that ends then, after so long.
     pub fn until(&mut self, (from, until): (Millis, Millis)) {
         self.calm_at = self.calm_at.max(until);
@@ -147,8 +191,22 @@ impl Plan {
 
     fn break_disk(&mut self, frame: &Frame, dice: &mut Dice) {
         const CALLS: [&str; 16] = [
-            "", "", "read", "admit", "chunk", "complete", "ids", "confirm", "confirm", "expire", "forget", "drop body",
-            "own event", "subscription", "fetch failed", "register",
+            "",
+            "",
+            "read",
+            "admit",
+            "chunk",
+            "complete",
+            "ids",
+            "confirm",
+            "confirm",
+            "expire",
+            "forget",
+            "drop body",
+            "own event",
+            "subscription",
+            "fetch failed",
+            "register",
         ];
         if dice.percent(40) {
             for _ in 0..dice.span(1, 3) {
@@ -157,7 +215,8 @@ impl Plan {
                     if often { frame.span(dice, HOUR, 8 * HOUR) } else { frame.span(dice, MINUTE, HOUR) };
                 let every = if often { dice.span(2, 9) } else { 1 };
                 let call = dice.pick(&CALLS);
-                let fault = dice.pick(&[LedgerFault::Call, LedgerFault::Commit, LedgerFault::Commit, LedgerFault::Full]);
+                let fault =
+                    dice.pick(&[LedgerFault::Call, LedgerFault::Commit, LedgerFault::Commit, LedgerFault::Full]);
                 self.until((from, until));
                 self.broken.push(Broken { from, until, call, every, fault });
             }
@@ -199,7 +258,8 @@ impl Plan {
         let steady = self.profile.skew_ms == 0 && self.jumps.is_empty();
         let away = (!first && steady && dice.percent(10)).then(|| frame.span(dice, MINUTE, 4 * HOUR));
         let others = self.profile.tenants.len() > 1 && !first && dice.percent(20);
-        let tenants = others.then(|| vec![dice.pick(&self.profile.tenants.iter().collect::<Vec<&TenantProfile>>()).id.clone()]);
+        let tenants =
+            others.then(|| vec![dice.pick(&self.profile.tenants.iter().collect::<Vec<&TenantProfile>>()).id.clone()]);
         let filter = dice.percent(15).then(|| Filter { record_type: vec![30, 45, 256], ..Filter::default() });
         let script = Arc::new(script);
         let plan = SinkPlan { start, tenants, filter: filter.unwrap_or_default(), ..SinkPlan::fake(name) };
@@ -233,7 +293,8 @@ impl Plan {
             script.moods.push((from, until, mood));
         }
         if dice.percent(30) {
-            let poison = Poison { every: dice.pick(&[12, 24, 64]), says: dice.pick(&[Says::Which, Says::Refused, Says::Retry]) };
+            let poison =
+                Poison { every: dice.pick(&[12, 24, 64]), says: dice.pick(&[Says::Which, Says::Refused, Says::Retry]) };
             let ends = poison.says == Says::Retry || dice.percent(50);
             let (from, until) = frame.span(dice, HOUR, 6 * HOUR);
             script.poison.push(if ends { (from, until, poison) } else { (frame.begun, Millis::MAX, poison) });
@@ -243,11 +304,26 @@ impl Plan {
 
     fn live(&mut self, frame: &Frame, dice: &mut Dice) {
         const GATES: [&str; 20] = [
-            "clock: sweep", "clock: fetch", "clock: collect", "clock: deliver", "http: fetch", "http answered: fetch",
-            "http answered: collect", "http answered: subscriptions", "ledger committed: admit", "ledger: ids",
-            "ledger committed: ids", "ledger committed: complete", "ledger committed: confirm", "ledger: confirm",
-            "ledger: drop body", "ledger committed: drop body", "ledger committed: expire", "ledger committed: own event",
-            "ledger committed: register", "sink: answered",
+            "clock: sweep",
+            "clock: fetch",
+            "clock: collect",
+            "clock: deliver",
+            "http: fetch",
+            "http answered: fetch",
+            "http answered: collect",
+            "http answered: subscriptions",
+            "ledger committed: admit",
+            "ledger: ids",
+            "ledger committed: ids",
+            "ledger committed: complete",
+            "ledger committed: confirm",
+            "ledger: confirm",
+            "ledger: drop body",
+            "ledger committed: drop body",
+            "ledger committed: expire",
+            "ledger committed: own event",
+            "ledger committed: register",
+            "sink: answered",
         ];
         let length = (frame.calm - frame.begun) as u64 / 1000;
         for _ in 0..dice.pick(&[0, 1, 1, 2, 3, 4, 6, 8]) {

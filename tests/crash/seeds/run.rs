@@ -71,6 +71,7 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
         checked: Cell::new(0),
         violation: RefCell::new(None),
     };
+    let bound = lawful::bound(plan, &stage);
     let mut report = Report::default();
     let mut lives = plan.lives.iter();
     loop {
@@ -87,7 +88,7 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
         };
         let limit = end.map_or(limit, |end| limit.min(Duration::from_millis((end - stage.now()) as u64)));
         let kill = life.map_or(Kill::Never, |life| life.kill.clone());
-        let keeper = Arc::new(Keeper::with(kill, mutant, Some(watch(plan, &stage))));
+        let keeper = Arc::new(Keeper::with(kill, mutant, Some(watch(plan, &stage, bound))));
         let restarts = one(&mut stage, &events, &keeper, &sinks, limit, last);
         count(&mut report, &keeper);
         let context = |error: String| {
@@ -131,11 +132,12 @@ fn one(
             let wrong = events.look(stage, keeper, sinks, begun).err();
             *events.violation.borrow_mut() = wrong.or_else(|| keeper.violation());
         }
-        let over = last && stage.now() > events.plan.calm_at + HOUR + events.plan.poll.as_millis() as Millis + 5 * MINUTE;
+        let over =
+            last && stage.now() > events.plan.calm_at + HOUR + events.plan.poll.as_millis() as Millis + 5 * MINUTE;
         events.violation.borrow().is_some() || over && lawful::owed(stage, events.plan) == 0
     };
     let ended = stage.live(keeper, sinks, limit, done);
-    if let Some(words) = events.violation.take().or_else(|| keeper.violation()) {
+    if let Some(words) = keeper.violation().or_else(|| events.violation.take()) {
         return Err(words);
     }
     if stage::restarts(keeper, &ended) {
@@ -165,13 +167,8 @@ fn sum_up(report: &mut Report, stage: &Stage, plan: &Plan) {
     }
 }
 
-fn watch(plan: &Plan, stage: &Stage) -> Watch {
-    Watch {
-        clock: Arc::clone(&stage.clock),
-        memory: stage.memory.clone(),
-        bound: lawful::bound(plan),
-        broken: plan.broken.clone(),
-    }
+fn watch(plan: &Plan, stage: &Stage, bound: i64) -> Watch {
+    Watch { clock: Arc::clone(&stage.clock), memory: stage.memory.clone(), bound, broken: plan.broken.clone() }
 }
 
 /// The configuration with which a life begins.

@@ -7,7 +7,8 @@ use auditferry::{
     simulator::{
         TenantProfile,
         faults::{
-            AnswerFault, ContentFault, Disabled, Odd, Operation, Paging, PagingFault, TokenFault, TokenWrong, When, Wrong,
+            AnswerFault, ContentFault, Disabled, Odd, Operation, Paging, PagingFault, TokenFault, TokenWrong, When,
+            Wrong,
         },
     },
 };
@@ -49,10 +50,11 @@ pub fn publish(plan: &mut Plan, frame: &Frame, dice: &mut Dice) {
     for tenant in &mut plan.profile.tenants {
         oddities(tenant, frame, dice);
     }
-    let late = plan.profile.tenants.iter().flat_map(|tenant| &tenant.faults.contents).filter_map(|fault| match fault.odd {
-        Odd::Late(by) => Some(by.as_millis() as Millis),
-        _ => None,
-    });
+    let late =
+        plan.profile.tenants.iter().flat_map(|tenant| &tenant.faults.contents).filter_map(|fault| match fault.odd {
+            Odd::Late(by) => Some(by.as_millis() as Millis),
+            _ => None,
+        });
     plan.calm_at = plan.calm_at.max(frame.end + late.max().unwrap_or(0));
 }
 
@@ -83,7 +85,8 @@ fn oddities(tenant: &mut TenantProfile, frame: &Frame, dice: &mut Dice) {
     }
     faults.odd_records = dice.percent(20);
     faults.repeat_before_window = dice.pick(&[0, 0, 2, 3]);
-    for paging in [Paging::Overlap, Paging::LowerCase, Paging::V1, Paging::EndTime, Paging::NoStart, Paging::HeaderUrl] {
+    for paging in [Paging::Overlap, Paging::LowerCase, Paging::V1, Paging::EndTime, Paging::NoStart, Paging::HeaderUrl]
+    {
         if dice.percent(15) {
             faults.paging.push(PagingFault { when: When::every(dice.span(1, 4)), paging });
         }
@@ -99,11 +102,9 @@ pub fn fail(plan: &mut Plan, frame: &Frame, dice: &mut Dice) {
             plan.until(span);
             plan.profile.tenants[number].faults.answers.push(AnswerFault { when, on, wrong });
         }
-        for (chance, paging) in [
-            (8, Paging::BadToken),
-            (6, Paging::Loop),
-            (6, Paging::Foreign("https://collector.example".into())),
-        ] {
+        for (chance, paging) in
+            [(8, Paging::BadToken), (6, Paging::Loop), (6, Paging::Foreign("https://collector.example".into()))]
+        {
             if dice.percent(chance) {
                 let (when, span) = occasion(frame, dice);
                 plan.until(span);
@@ -145,7 +146,8 @@ fn occasion(frame: &Frame, dice: &mut Dice) -> (When, (Millis, Millis)) {
 }
 
 fn operation(dice: &mut Dice) -> Option<Operation> {
-    let often = [Some(Operation::Blob), Some(Operation::Blob), Some(Operation::Contents), Some(Operation::Contents), None];
+    let often =
+        [Some(Operation::Blob), Some(Operation::Blob), Some(Operation::Contents), Some(Operation::Contents), None];
     let seldom = [Some(Operation::Subscriptions), Some(Operation::Start)];
     if dice.percent(80) { dice.pick(&often) } else { dice.pick(&seldom) }
 }
@@ -168,6 +170,10 @@ fn wrong(dice: &mut Dice) -> Wrong {
         12 => Wrong::Stalled { after: bytes, pause: Duration::from_secs(dice.magnitude(1, 29)) },
         13 => Wrong::Stalled { after: bytes, pause: Duration::from_secs(3_600) },
         14 => Wrong::ContentType(None),
-        _ => Wrong::Service { status: 403, code: "AF10001".into(), message: "The permission set () is not enough.".into() },
+        _ => Wrong::Service {
+            status: 403,
+            code: "AF10001".into(),
+            message: "The permission set () is not enough.".into(),
+        },
     }
 }
