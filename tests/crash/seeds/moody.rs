@@ -60,7 +60,11 @@ impl Script {
         let troubles = self.moods.iter().filter(|(_, _, mood)| !matches!(mood, Mood::Well | Mood::Slow(_)));
         let moods = troubles.map(|(_, until, _)| *until);
         // a poison that is refused stays; one that only ever gets `Retry` must end
-        let poison = self.poison.iter().filter(|(_, _, it)| it.says == Says::Retry).map(|(_, until, _)| *until);
+        let poison = self
+            .poison
+            .iter()
+            .filter(|(_, _, it)| matches!(it.says, Says::Retry | Says::Alone))
+            .map(|(_, until, _)| *until);
         moods.chain(poison).max().unwrap_or(Millis::MIN)
     }
 
@@ -209,7 +213,7 @@ fn wrong(says: Says, batch: &[Message]) -> SinkError {
             SinkError::Refused { refused, untaken: vec![], cause }
         }
         Says::Refused => SinkError::Refused { refused: vec![], untaken: vec![], cause },
-        Says::Retry => SinkError::retry("busy"),
+        Says::Retry | Says::Alone => SinkError::retry("busy"),
     }
 }
 
@@ -248,6 +252,11 @@ impl Open {
                 let cause = Cause("no such field".into());
                 let refused = vec![Refusal { position: first, cause: cause.clone() }];
                 SinkError::Refused { refused, untaken: (first + 1..batch.len()).collect(), cause }
+            }
+            Says::Alone => {
+                let (bad, good): (Vec<_>, Vec<_>) = (0..batch.len()).partition(|at| poison.spoils(&batch[*at].id));
+                self.destination.take(good.into_iter().map(|at| batch[at].id));
+                SinkError::Retry { untaken: bad, after: None, cause: Cause("busy".into()) }
             }
             says => wrong(says, batch),
         }
