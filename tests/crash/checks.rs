@@ -272,8 +272,15 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
         let Some(since) = line.since else { continue };
         let query = format!("SELECT content_id FROM content WHERE stream = {}", line.id);
         let admitted: BTreeSet<String> = column(stage, &query, |row| row.get(0))?.into_iter().collect();
-        let unlisted = windows(stage, line.id, UNLISTED)?;
-        let unlisted = |created: Millis| unlisted.iter().any(|(from, to)| (*from..*to).contains(&created));
+        let mut gone = windows(stage, line.id, UNLISTED)?;
+        // a loss that was forgotten is still a gap
+        let expired = format!(
+            "SELECT from_time, to_time FROM gap WHERE stream = {} AND sink = {} AND reason LIKE 'expired%'",
+            line.id,
+            key(plan)
+        );
+        gone.extend(column(stage, &expired, |row| Ok((row.get::<_, Millis>(0)?, row.get::<_, Millis>(1)?)))?);
+        let unlisted = |created: Millis| gone.iter().any(|(from, to)| (*from..*to).contains(&created));
         // what had expired before the sink was there is no loss of its own
         let first_start: Millis =
             sql(stage, &format!("SELECT first_start FROM sink WHERE id = {}", key(plan)), |row| row.get(0))?;

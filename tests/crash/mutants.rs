@@ -19,7 +19,7 @@ const MUTANTS: [(&str, &[&str]); 19] = [
     ("no body is dropped", &["I6"]),
     ("a memory of an hour", &["I1", "I4"]),
     ("expiry by the machine's clock", &["I3"]),
-    ("a new sink is not owed the past", &["I3"]),
+    ("a new sink is not owed the past", &["I3", "I5"]),
     ("new ids of a changed body are not owed", &["I2", "I3"]),
     ("a subscription that was off is no gap", &["I3"]),
     ("what is lost is no gap", &["I3"]),

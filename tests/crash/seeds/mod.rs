@@ -20,6 +20,8 @@ use std::{
 
 use run::Report;
 
+/// A scenario that takes so many seconds is worth a look.
+const SLOW: u64 = 10;
 /// What CI plays.
 const SEEDS: u64 = 300;
 
@@ -46,7 +48,12 @@ fn whatever_fails_nothing_is_lost() {
                     if seed >= range.end {
                         return;
                     }
-                    match std::panic::catch_unwind(|| run::run(seed, None)) {
+                    let started = std::time::Instant::now();
+                    let result = std::panic::catch_unwind(|| run::run(seed, None));
+                    if started.elapsed().as_secs() >= SLOW {
+                        println!("SEED={seed} took {} s", started.elapsed().as_secs());
+                    }
+                    match result {
                         Ok(Ok(report)) => add(&mut total.lock().unwrap(), &report),
                         Ok(Err(error)) => failed(&failures, seed, error),
                         Err(_) => failed(&failures, seed, "the test itself panicked".into()),

@@ -95,7 +95,7 @@ impl Plan {
         let mut dice = Dice::new(&[seed]);
         let profile = Profile { seed, ..Profile::default() };
         let begun = profile.start.as_millisecond();
-        let long = dice.percent(12);
+        let long = dice.percent(6);
         let hours = if long { dice.span(24, 60) } else { dice.span(1, 5) } as Millis;
         let end = begun + hours * HOUR;
         let more = if long { dice.span(1, 60) } else { dice.span(1, 6) } as Millis;
@@ -293,9 +293,11 @@ impl Plan {
             script.moods.push((from, until, mood));
         }
         if dice.percent(30) {
-            let poison =
-                Poison { every: dice.pick(&[12, 24, 64]), says: dice.pick(&[Says::Which, Says::Refused, Says::Retry]) };
-            let ends = poison.says == Says::Retry || dice.percent(50);
+            let poison = Poison {
+                every: dice.pick(&[12, 24, 64]),
+                says: dice.pick(&[Says::Which, Says::Refused, Says::Retry, Says::Alone]),
+            };
+            let ends = matches!(poison.says, Says::Retry | Says::Alone) || dice.percent(50);
             let (from, until) = frame.span(dice, HOUR, 6 * HOUR);
             script.poison.push(if ends { (from, until, poison) } else { (frame.begun, Millis::MAX, poison) });
         }
@@ -329,8 +331,8 @@ impl Plan {
         for _ in 0..dice.pick(&[0, 1, 1, 2, 3, 4, 6, 8]) {
             let kill = match dice.below(10) {
                 0 => Kill::Never,
-                1..=5 => Kill::On(dice.pick(&GATES), dice.magnitude(1, 40)),
-                _ => Kill::At(dice.magnitude(1, 20_000)),
+                1..=5 => Kill::On(dice.pick(&GATES), dice.magnitude(1, 20)),
+                _ => Kill::At(dice.magnitude(1, 3_000)),
             };
             let limit = Duration::from_secs(dice.magnitude(60, length));
             let pause = dice.percent(15).then(|| dice.magnitude(600, length / 2));
