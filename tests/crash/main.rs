@@ -1,7 +1,7 @@
 //! The whole agent, killed at every gate, over one simulated service: design §8.
 //!
 //! `GATES=100..120 cargo test --test crash killed` looks at some gates only; a failure names its gate. CI kills the first scenario at every gate
-//! and the other two at every [`STRIDE`]th: `STRIDE=1 cargo test --test crash killed` takes them all.
+//! and the other two at [`KILLS`] gates, evenly spread: `STRIDE=1 cargo test --test crash killed` takes them all, `STRIDE=10` every tenth.
 
 mod checks;
 mod disk;
@@ -23,14 +23,14 @@ use std::{
 
 use scenario::Outcome;
 
-/// Of the second and third scenario CI takes every so many gates.
-const STRIDE: u64 = 8;
+/// Of the second and third scenario CI takes so many gates.
+const KILLS: u64 = 150;
 
 type Run = fn(Option<u64>, Option<&'static str>) -> Result<Outcome, String>;
 
 #[test]
 fn killed_at_every_gate_nothing_is_lost() {
-    let whole = at_every_gate(scenario::run, 1);
+    let whole = at_every_gate(scenario::run, Some(1));
     for seam in ["http", "sink", "clock", "ledger", "ledger committed"] {
         assert!(whole.gates.keys().any(|gate| gate.starts_with(&format!("{seam}: "))), "no gate on seam {seam}");
     }
@@ -52,17 +52,19 @@ fn killed_at_every_gate_while_the_ledger_fails_and_requests_are_worked_off_nothi
     }
 }
 
-fn stride() -> u64 {
-    std::env::var("STRIDE").map_or(STRIDE, |it| it.parse().expect("a number"))
+/// Every so many gates; `None`: as many as make [`KILLS`].
+fn stride() -> Option<u64> {
+    std::env::var("STRIDE").ok().map(|it| it.parse().expect("a number"))
 }
 
-fn at_every_gate(run: Run, stride: u64) -> Outcome {
+fn at_every_gate(run: Run, stride: Option<u64>) -> Outcome {
     seeds::quiet();
     let whole = run(None, None).expect("the scenario passes without a kill");
     assert_eq!(run(None, None).unwrap().gates.len(), whole.gates.len(), "two runs pass the same kinds of gates");
     print_gates(&whole);
     let last = whole.passed;
     let range = range(last);
+    let stride = stride.unwrap_or((range.end - range.start).div_ceil(KILLS).max(1));
     let (next, killed) = (AtomicU64::new(range.start), AtomicU64::new(0));
     let failures = std::sync::Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {

@@ -52,7 +52,7 @@ fn every_mutant_is_caught_by_an_invariant() {
     assert!(missed.is_empty(), "nothing catches {missed:?}: the scenarios have a hole");
 }
 
-/// Without a kill, then by seeds, then killed at some gates of each scenario, until something is noticed. Returns where, and the words.
+/// Without a kill, killed at some gates of the first scenario, by seeds, and killed at some gates of the others, until something is noticed. Returns where, and the words.
 fn catch(mutant: &'static str) -> Option<(String, String)> {
     let whole = SCENARIOS.iter().find_map(|(name, run)| {
         let words = run(None, Some(mutant)).err()?;
@@ -60,13 +60,14 @@ fn catch(mutant: &'static str) -> Option<(String, String)> {
     });
     let seeds =
         || (1..=SEEDS).find_map(|seed| Some((format!("SEED={seed}"), seeds::run::run(seed, Some(mutant)).err()?)));
-    let killed = || {
-        SCENARIOS.iter().find_map(|(name, run)| {
+    let killed = |scenarios: &[(&'static str, Run)]| {
+        scenarios.iter().find_map(|(name, run)| {
             let gates = (1..=40).chain((60..=2_000).step_by(20));
             gates
                 .into_iter()
                 .find_map(|gate| Some((format!("scenario {name}, gate {gate}"), run(Some(gate), Some(mutant)).err()?)))
         })
     };
-    whole.or_else(seeds).or_else(killed)
+    let whole = whole.or_else(|| killed(&SCENARIOS[..1]));
+    whole.or_else(seeds).or_else(|| killed(&SCENARIOS[1..]))
 }
