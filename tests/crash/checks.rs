@@ -9,8 +9,9 @@ use jiff::Timestamp;
 pub use crate::truth::{Published, Record, ids_in, published};
 use crate::{
     kept::kept,
-    sinks::{BATCH, IN_FLIGHT, ids_of},
+    sinks::{BATCH, IN_FLIGHT},
     stage::{SinkPlan, Stage},
+    truth::ids_of,
 };
 
 /// What a sink's destination holds.

@@ -388,17 +388,3 @@ pub fn file(path: &std::path::Path) -> Box<dyn CheckedSink> {
         Err(errors) => panic!("{errors}"),
     }
 }
-
-/// The ids of the whole lines of a file.
-pub fn ids_of(path: &std::path::Path) -> Vec<EventId> {
-    let text = std::fs::read(path).unwrap_or_default();
-    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-    text[..whole]
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| {
-            let event: serde_json::Value = serde_json::from_slice(line).expect("a whole line of JSON");
-            event["metadata"]["uid"].as_str().expect("an id").parse().expect("a UUID")
-        })
-        .collect()
-}
