@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{LedgerError, open};
-use crate::world::Gate;
+use crate::world::{Gate, LedgerFault};
 
 /// At most this many callers share one COMMIT, so that the first of them does not wait for ever.
 const GROUP: usize = 64;
@@ -100,10 +100,17 @@ impl Engine {
                 if !gate.pass("ledger", name) {
                     return Err(LedgerError::Dead);
                 }
-                let result = {
+                let fault = gate.fault(name);
+                let result = if let Some(error) = refused(fault) {
+                    Err(error)
+                } else {
                     let connection = lock(shared)?;
                     connection.execute_batch("BEGIN IMMEDIATE")?;
                     match savepoint(&connection, work) {
+                        Ok(_) if fault == Some(LedgerFault::Commit) => {
+                            connection.execute_batch("ROLLBACK")?;
+                            Err(LedgerError::Unavailable("COMMIT failed".into()))
+                        }
                         Ok(value) => connection.execute_batch("COMMIT").map(|()| value).map_err(LedgerError::from),
                         Err(error) => {
                             // SQLite has ended the transaction itself when the disk was full
@@ -133,6 +140,9 @@ impl Engine {
                 if !gate.is_alive() {
                     return Err(LedgerError::Dead);
                 }
+                if let Some(error) = refused(gate.fault("read")) {
+                    return Err(error);
+                }
                 let connection = lock(shared)?;
                 work(&connection)
             }
@@ -155,6 +165,15 @@ impl Engine {
                 tokio::task::spawn_blocking(run).await.map_err(|error| LedgerError::Broken(error.to_string()))?
             }
         }
+    }
+}
+
+/// The error of a call that does nothing, in the crash test.
+fn refused(fault: Option<LedgerFault>) -> Option<LedgerError> {
+    match fault? {
+        LedgerFault::Call => Some(LedgerError::Unavailable("disk I/O error".into())),
+        LedgerFault::Full => Some(LedgerError::Full("database or disk is full".into())),
+        LedgerFault::Commit => None,
     }
 }
 
