@@ -24,7 +24,7 @@ use std::{
 use scenario::Outcome;
 
 /// Of the second and third scenario CI takes so many gates.
-const KILLS: u64 = 150;
+const KILLS: u64 = 60;
 
 type Run = fn(Option<u64>, Option<&'static str>) -> Result<Outcome, String>;
 
