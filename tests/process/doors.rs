@@ -55,7 +55,7 @@ fn killed_twenty_times_every_record_reaches_five_sinks() {
             let now = stage.sinks();
             // syslog settles for 10 s: most lives are shorter than that, and all that they sent goes out again
             let moved = |name: &&str| (*name == "syslog" && kill % 7 != 0) || now[*name].delivered > before[name];
-            now.len() == ALL.len() && now.values().all(|sink| sink.pending > 0) && ALL.iter().all(|name| moved(name))
+            now.len() == ALL.len() && now.values().all(|sink| sink.pending > 0) && ALL.iter().all(moved)
         });
         process.0.kill().unwrap();
         process.0.wait().unwrap();

@@ -49,7 +49,8 @@ impl Destination for InMemory {
         match state {
             State::Fine => self.kafka.heal(),
             State::Unwritable => self.kafka.down(-1),
-            State::Slow => self.kafka.answer_after(-1, Duration::from_millis(600)),
+            // three answers of this kind must fit into the call's time-out with room for a busy machine
+            State::Slow => self.kafka.answer_after(-1, Duration::from_millis(500)),
             State::Unauthorised => {
                 self.kafka.topic_error(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
                 self.kafka.refuse(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 1000);

@@ -237,7 +237,8 @@ async fn the_options_table() {
     assert_eq!(mistakes("ca = 'a'\ncertificate = 'b'\nkey = 'c'\nserver_name = '10.0.0.5'"), [""; 0]);
     assert!(mistakes("certificate = 'b'")[0].starts_with("`certificate` needs its `key`"));
     assert!(mistakes("key = 'b'")[0].starts_with("`key` needs its `certificate`"));
-    assert_eq!(mistakes("certificate = ''\nkey = 'b'"), ["`certificate` is empty"], "one mistake, told once");
+    let empty = mistakes("certificate = ''\nkey = 'b'");
+    assert!(empty.len() == 1 && empty[0].starts_with("`certificate` is empty\n"), "one mistake, told once: {empty:?}");
     for name in ["https://splunk.example", "splunk.example:8088", "a b", "-x.example-"] {
         assert!(mistakes(&format!("server_name = '{name}'"))[0].contains("neither a host name nor"), "{name}");
     }

@@ -26,9 +26,8 @@ const BUDGET: u64 = 8_000;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn profile() -> Profile {
-    let mut profile = Profile::default();
+    let mut profile = Profile { skew_ms: -40 * 60_000, ..Profile::default() };
     // the machine is ahead of the service
-    profile.skew_ms = -40 * 60_000;
     let end = profile.start.checked_add(SignedDuration::from_mins(60)).unwrap();
     let tenant = &mut profile.tenants[0];
     tenant.interval = 12 * MINUTE;
