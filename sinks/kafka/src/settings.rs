@@ -76,8 +76,8 @@ impl Settings {
     /// How long a connection may take until requests can be sent, handshakes included. Shorter than `patience`, so that `open` hears how far
     /// it came: that is what tells a firewall from a broker that accepts and is silent. librdkafka wants a second at least.
     fn setup(&self) -> Duration {
-        // it looks once a second
-        self.patience().saturating_sub(Duration::from_secs(2)).max(Duration::from_secs(1))
+        // it looks once a second; brokers that take half a second for each answer still get through
+        (self.patience() * 5 / 6).max(Duration::from_secs(1))
     }
 
     /// Every property that is set, in order; what is not here is librdkafka's default. No secret and no file's content: those are
