@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    agent::{Stage, lines},
+    agent::{Process, Stage, lines},
     receivers::{Receivers, Row, agent},
     support::{delivered, file_sink, get, pending, series, signal, timed_end, wanted},
 };
@@ -68,14 +68,7 @@ fn killed_twenty_times_every_record_reaches_five_sinks() {
     }
     println!("{with_pending} of {kills} kills with something pending at all five sinks");
 
-    stage.last_orders();
-    let mut process = agent(&stage);
-    everything_delivered(&stage);
-    let (code, took) = timed_end(&mut process);
-    assert!(code == Some(0) && took < Duration::from_secs(10), "{code:?} after {took:?}");
-    stage.simulator.terminate();
-
-    let wanted = wanted(&stage);
+    let wanted = last_life(&mut stage);
     assert!(wanted.len() > 1000, "the simulator published {} records: too few to prove anything", wanted.len());
     let mut repeats: BTreeMap<String, u64> = BTreeMap::new();
     for (name, file) in [("file", "file.jsonl"), ("out", "stdout.jsonl")] {
@@ -100,13 +93,25 @@ fn killed_twenty_times_every_record_reaches_five_sinks() {
     assert!(with_pending * 10 >= kills * 9, "the kills missed the moments that matter");
 }
 
-/// After the last orders: until what was published before them is listed, and nothing is owed to anybody.
-fn everything_delivered(stage: &Stage) {
+/// Nothing more is published, an agent delivers the rest, and both end; the ids of what was published.
+fn last_life(stage: &mut Stage) -> BTreeSet<String> {
+    stage.last_orders();
+    let mut process = agent(stage);
     let since = std::time::Instant::now();
     stage.wait(240, "everything delivered", || {
         // the last content is listed with the next poll, a second later
         since.elapsed() > Duration::from_secs(5) && pending(stage).values().all(|owed| *owed == (0, 0))
     });
+    in_time(&mut process);
+    stage.simulator.terminate();
+    wanted(stage)
+}
+
+/// SIGTERM ends it within 10 s and with 0.
+fn in_time(process: &mut Process) {
+    let (code, took) = timed_end(process);
+    println!("ended in {took:?}");
+    assert!(code == Some(0) && took < Duration::from_secs(10), "{code:?} after {took:?}");
 }
 
 /// How the receivers are away.
@@ -163,21 +168,13 @@ fn doors_away(away: Away) {
             assert_eq!(delivered(&stage, door), 0, "{door} confirmed what nobody took");
         }
     }
-    let (code, took) = timed_end(&mut process);
-    println!("ended in {took:?} while the doors were away");
-    assert!(code == Some(0) && took < Duration::from_secs(10), "{code:?} after {took:?}");
+    in_time(&mut process);
 
     match away {
         Away::Refusing => receivers.refuse(false),
         Away::Stopped => signal(&receivers.process, "-CONT"),
     }
-    stage.last_orders();
-    let mut process = agent(&stage);
-    everything_delivered(&stage);
-    let (code, took) = timed_end(&mut process);
-    assert!(code == Some(0) && took < Duration::from_secs(10), "{code:?} after {took:?}");
-    stage.simulator.terminate();
-    let wanted: BTreeSet<_> = wanted(&stage);
+    let wanted = last_life(&mut stage);
     let rows = receivers.report();
     for door in DOORS {
         println!("{door}: {:?}", rows[door]);
