@@ -1,10 +1,18 @@
 //! Wires, spawns, supervises, stops. The only place that spawns.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use auditferry_contract::{CheckedSink, Env, Limits};
 use jiff::SignedDuration;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::Notify, task::JoinSet};
 use tracing::{info, warn};
 
 use crate::{
@@ -97,20 +105,36 @@ pub enum AgentError {
     Panicked(String),
 }
 
-/// Told to every loop.
-#[derive(Clone)]
-pub struct Stop(watch::Receiver<bool>);
+/// Told to every loop, in the order in which they began to wait: a `watch` wakes in an order of its own luck, and a run of
+/// the crash test would not repeat.
+#[derive(Clone, Default)]
+pub struct Stop(Arc<Asked>);
+
+#[derive(Default)]
+struct Asked {
+    asked: AtomicBool,
+    tell: Notify,
+}
 
 impl Stop {
+    /// Asks everyone who has a copy to stop.
+    fn set(&self) {
+        self.0.asked.store(true, Ordering::SeqCst);
+        self.0.tell.notify_waiters();
+    }
+
     /// True once the agent is asked to stop.
     pub fn is_set(&self) -> bool {
-        *self.0.borrow()
+        self.0.asked.load(Ordering::SeqCst)
     }
 
     /// Resolves when the agent is asked to stop.
     pub async fn wait(&mut self) {
-        // the sender lives as long as the agent; without it there is nothing to go on for
-        let _ = self.0.wait_for(|stop| *stop).await;
+        // made before the look: it hears what is told after it was made
+        let told = self.0.tell.notified();
+        if !self.is_set() {
+            told.await;
+        }
     }
 
     /// Sleeps, or returns early when asked to stop.
@@ -136,14 +160,14 @@ pub fn millis(world: &World) -> Millis {
 
 /// Runs the four loops until `stop` resolves, then lets them end; what takes longer than 10 s is abandoned, which is safe.
 pub async fn run(setup: Setup, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
-    let (tell, told) = watch::channel(false);
-    let mut loops = spawn(setup, &Stop(told)).await?;
+    let asked = Stop::default();
+    let mut loops = spawn(setup, &asked).await?;
     let result = tokio::select! {
         biased;
         () = stop => Ok(()),
         ended = loops.join_next() => outcome(ended),
     };
-    let _ = tell.send(true);
+    asked.set();
     result?;
     info!("stopping");
     let end = async {
@@ -155,6 +179,7 @@ pub async fn run(setup: Setup, stop: impl Future<Output = ()>) -> Result<(), Age
     #[expect(clippy::disallowed_methods, reason = "the end of the process is not part of the simulated world")]
     let deadline = tokio::time::sleep(Duration::from_secs(9));
     tokio::select! {
+        biased;
         result = end => result,
         () = deadline => {
             warn!("some work was abandoned to stop in time; it is done again at the next start");
