@@ -59,6 +59,8 @@ definitions! {
     LEDGER_BYTES = "auditferry_ledger_bytes", "sizes of the ledger's parts: file, wal (its log), bodies (compressed, in the file)", ["part"];
     LEDGER_ROWS = "auditferry_ledger_rows", "rows of the ledger's parts", ["part"];
     LEDGER_WRITABLE = "auditferry_ledger_writable", "0 while the ledger can't be written", [];
+    TRANSACTIONS = "auditferry_ledger_transactions_total", "transactions that changed the ledger, each of one caller", [];
+    COMMITS = "auditferry_ledger_commits_total", "COMMITs of these transactions: one for all that came while the last one was written, with an fdatasync of its own", [];
     LOOP_AGE = "auditferry_loop_turn_age_seconds", "time since the loop last turned", ["loop"];
 }
 
@@ -227,6 +229,9 @@ fn ledger(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     scrape.gauge(&LEDGER_ROWS, vec![(vec!["contents"], books.contents as f64), (vec!["ids"], books.seen as f64)])?;
     let writable = if snapshot.live.ledger_error.is_some() { 0.0 } else { 1.0 };
     scrape.gauge(&LEDGER_WRITABLE, vec![(vec![], writable)])?;
+    let commits = snapshot.live.commits;
+    scrape.counter(&TRANSACTIONS, vec![(vec![], commits.transactions)])?;
+    scrape.counter(&COMMITS, vec![(vec![], commits.commits)])?;
     let ages = snapshot
         .live
         .pulses

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-use crate::world::Random;
+use crate::{ledger::Millis, world::Random};
 
 /// How long to wait between attempts of one kind: doubling from `first`, never above `most`, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,14 @@ pub const SINK: Policy = Policy::new("sink", 1, 5 * 60);
 pub const BLOCKED: Policy = Policy::new("blocked", 60, 15 * 60);
 /// Auditing is switched off or was switched on less than an hour ago: asking more often than every 15 min helps nobody.
 pub const AUDIT_OFF: Policy = Policy::new("audit off", 15 * 60, 30 * 60);
+
+/// No wait is longer, one that the service asks for (at most an hour) included.
+pub const LONGEST: Millis = 61 * 60_000;
+
+/// Whether something that waits until `at` may go on. A time further ahead than any wait comes from a clock that was set back since.
+pub fn is_due(at: Millis, now: Millis) -> bool {
+    at <= now || at > now.saturating_add(LONGEST)
+}
 
 impl Policy {
     const fn new(name: &'static str, first: u64, most: u64) -> Self {
@@ -111,6 +119,12 @@ mod tests {
                 assert!(series[20..].iter().all(|d| *d >= policy.most / 2), "{policy:?} {series:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_ends_every_wait() {
+        assert!(is_due(100, 100) && !is_due(101, 100) && !is_due(100 + LONGEST, 100));
+        assert!(is_due(101 + LONGEST, 100));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     activity::{Activity, Pulse, SinkActivity, StreamActivity},
-    ledger::{Account, Books, Gap, Ledger, LedgerError, Millis, Request, Trouble},
+    ledger::{Account, Books, Commits, Gap, Ledger, LedgerError, Millis, Request, Trouble},
     source::office365::Counts,
 };
 
@@ -40,6 +40,8 @@ pub struct Live {
     pub fetch_failures: BTreeMap<String, u64>,
     /// API requests by source.
     pub requests: BTreeMap<String, Counts>,
+    /// What the ledger committed since the start.
+    pub commits: Commits,
 }
 
 impl Snapshot {
@@ -60,6 +62,7 @@ impl Snapshot {
             ledger_error: activity.ledger_state(),
             fetch_failures: activity.fetch_failures(),
             requests,
+            commits: ledger.commits(),
         });
         Ok(Snapshot { now, books, gaps, live })
     }

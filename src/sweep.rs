@@ -66,20 +66,26 @@ impl Sweep {
             self.say_what_is_gone().await?;
         }
         self.expire(now).await?;
-        let due = self.ledger.due(now - MEMORY).await?;
-        while due.old && self.ledger.forget(now - MEMORY).await? {}
+        let memory = if self.world.gate.mutant("a memory of an hour") { HOUR } else { MEMORY };
+        let due = self.ledger.due(now - memory).await?;
+        while due.old && self.ledger.forget(now - memory).await? {}
         if due.gaps {
             self.announce(now).await?;
         }
         Ok(())
     }
 
-    /// By the service's time, once it was heard in this life: a wrong clock of this machine must not end what can still be had.
+    /// By the time that the service last told, once it was heard in this life: a clock of this machine that is wrong, or jumps, must not end what
+    /// can still be had.
     async fn expire(&self, now: Millis) -> Result<(), LedgerError> {
         let known = self.activity.streams();
         for (stream, name, source) in &self.sources {
-            if known.get(name).is_some_and(|stream| stream.listed_at.is_some()) {
-                let before = source.service_now().as_millisecond() - GRACE;
+            let listed = known.get(name).is_some_and(|stream| stream.listed_at.is_some());
+            if let Some(heard) = source.service_heard().filter(|_| listed) {
+                let mut before = heard.as_millisecond() - GRACE;
+                if self.world.gate.mutant("expiry by the machine's clock") {
+                    before = now - GRACE;
+                }
                 while self.ledger.expire(vec![*stream], true, before, now).await? {}
             }
         }
@@ -107,6 +113,9 @@ impl Sweep {
         let mut freed = 0;
         loop {
             let view = self.ledger.budget_view(Vec::new(), millis(&self.world)).await?;
+            if self.world.gate.mutant("no body is dropped") {
+                break;
+            }
             let Some(drop) = budget::plan(&view.states(), view.total, self.body_budget).drop else { break };
             let bytes = self.ledger.drop_from_back(drop.sink, drop.share, millis(&self.world)).await?;
             if bytes == 0 {

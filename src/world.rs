@@ -117,6 +117,22 @@ pub trait GateKeeper: Send + Sync {
     fn mutant(&self, _name: &str) -> bool {
         false
     }
+
+    /// What goes wrong with this call of the ledger: the crash test's disk.
+    fn fault(&self, _call: &str) -> Option<LedgerFault> {
+        None
+    }
+}
+
+/// How a call of the ledger fails in the crash test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerFault {
+    /// Nothing is done.
+    Call,
+    /// The disk is full: nothing is done.
+    Full,
+    /// Everything is done, and then COMMIT fails.
+    Commit,
 }
 
 impl Gate {
@@ -143,6 +159,12 @@ impl Gate {
     /// True in the crash test, which has one thread: what would run on another runs in place, so that a run repeats exactly.
     pub fn in_place(&self) -> bool {
         cfg!(any(test, feature = "testing")) && self.keeper.is_some()
+    }
+
+    /// What goes wrong with this call of the ledger. Never anything in a build without feature `testing`.
+    pub fn fault(&self, call: &str) -> Option<LedgerFault> {
+        let keeper = self.keeper.as_ref().filter(|_| cfg!(any(test, feature = "testing")))?;
+        keeper.fault(call)
     }
 
     /// True when this agent is the named mutant. Never in a build without feature `testing`.

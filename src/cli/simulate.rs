@@ -33,7 +33,8 @@ pub struct SimulateArgs {
     /// Serve the records of this file (JSON lines or arrays), each once, in place of made-up ones
     #[arg(long, value_name = "FILE")]
     pub records: Option<PathBuf>,
-    /// quiet (1 record a minute), demo (20/s), busy (1,000/s), hostile (20/s with everything that goes wrong)
+    /// quiet (1 record a minute), demo (20/s), busy (1,000/s), hostile (20/s with everything that goes wrong), tiny (the last
+    /// week in 100,000 contents of one record), days (the last three days at 116/s, 10 million a day, all of Power Platform)
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub profile: String,
     /// Same seed, same contents
@@ -51,6 +52,9 @@ pub struct SimulateArgs {
     /// Publish nothing more after this time, such as 30s
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub publish_for: Option<Duration>,
+    /// No body can be fetched before this time has passed, such as 2m: everything listed stays owed
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub bodies_after: Option<Duration>,
     /// Something that goes wrong, may be repeated: audit-off, no-roles, secret-expired, throttled and outage (in the second
     /// minute), late (every fifth content by 90 s), disabled (after a minute), large-blob (about 200 MB), panic, short-tokens
     #[arg(long, value_name = "NAME")]
@@ -177,6 +181,9 @@ fn profile(args: &SimulateArgs, start: Timestamp) -> Result<Profile, String> {
         }
         model.records_per_content = model.records_per_content.clamp(1, 100);
         model.serve(records);
+    }
+    if let Some(held) = args.bodies_after {
+        model.hold_bodies(start.checked_add(held).unwrap_or(Timestamp::MAX));
     }
     for name in &args.fault {
         if !model.switch_on(name, start) {

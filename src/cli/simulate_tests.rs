@@ -3,6 +3,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::simulator::faults::Operation;
 
 #[derive(Parser)]
 struct Line {
@@ -42,7 +43,10 @@ fn the_printed_block_is_toml_with_all_that_a_source_needs() {
 #[test]
 fn mistakes_name_what_to_do() {
     for (line, words) in [
-        (vec!["--profile", "loud"], "there is no profile \"loud\"; choose one of quiet, demo, busy, hostile"),
+        (
+            vec!["--profile", "loud"],
+            "there is no profile \"loud\"; choose one of quiet, demo, busy, hostile, tiny, days",
+        ),
         (
             vec!["--fault", "gremlins"],
             "there is no fault \"gremlins\"; choose one of audit-off, no-roles, secret-expired, throttled, outage, late, \
@@ -58,6 +62,31 @@ fn mistakes_name_what_to_do() {
     for wrong in ["", "7", "d", "7w", "-1s", "999999999d", "7é"] {
         assert!(parse_time(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn bodies_are_held_up_for_as_long_as_asked_and_listings_are_not() {
+    let made = profile(&args(&["--profile", "tiny", "--bodies-after", "2m"]), START).unwrap();
+    let faults = &made.tenants[0].faults;
+    let after = |seconds| START.checked_add(Duration::from_secs(seconds)).unwrap();
+    assert!(
+        faults.answer(Operation::Blob, 1, START).is_some() && faults.answer(Operation::Blob, 9, after(119)).is_some()
+    );
+    assert!(faults.answer(Operation::Blob, 9, after(120)).is_none());
+    assert!(faults.answer(Operation::Contents, 1, START).is_none());
+}
+
+#[test]
+fn the_long_pasts_are_as_large_as_they_say() {
+    let past = |name: &str| {
+        let made = profile(&args(&["--profile", name]), START).unwrap();
+        let tenant = &made.tenants[0];
+        (tenant.backfill.as_secs() / tenant.interval.as_secs(), tenant.rate() * tenant.backfill.as_secs_f64())
+    };
+    assert_eq!(past("tiny"), (100_000, 100_000.0));
+    let (contents, records) = past("days");
+    assert_eq!(contents, 8_640);
+    assert!((30e6..30.1e6).contains(&records), "{records}");
 }
 
 #[test]

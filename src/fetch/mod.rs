@@ -85,7 +85,7 @@ impl Fetch {
         let this = &self;
         while !stop.is_set() {
             let mut targets = Vec::new();
-            if millis(&self.world) >= not_before {
+            if retry::is_due(not_before, millis(&self.world)) {
                 let found = async {
                     self.resume(&busy).await?;
                     self.targets(&busy).await

@@ -235,7 +235,7 @@ fn sinks(connection: &Connection, streams: &[i64], now: Millis, whole: bool) -> 
     let mut sinks: Vec<SinkView> = connection
         .prepare_cached(
             "SELECT id, name, configured, ahead, (SELECT content FROM delivery d JOIN content c ON c.id = d.content
-               WHERE d.sink = sink.id AND d.ready = 0 AND d.lost = 0 AND c.state = 0 AND c.retry_at <= ?1 AND d.stream IN (SELECT value FROM json_each(?2)) ORDER BY d.created, d.content LIMIT 1),
+               WHERE d.sink = sink.id AND d.ready = 0 AND d.lost = 0 AND c.state = 0 AND (c.retry_at <= ?1 OR c.retry_at > ?1 + 3660000) AND d.stream IN (SELECT value FROM json_each(?2)) ORDER BY d.created, d.content LIMIT 1),
                quarantine_bytes, retired_at IS NOT NULL FROM sink WHERE ?3 OR retired_at IS NULL ORDER BY id",
         )?
         .query_map(rusqlite::params![now, format!("{streams:?}"), whole], |row| {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Ledger, LedgerError, Millis, deliveries, gaps};
+use super::{Ledger, LedgerError, Millis, deliveries, gaps, seen};
 
 /// A content whose body is to be fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +56,19 @@ pub struct Counts {
     pub records: u64,
 }
 
+/// Of a content `c`, at the time `?2`; see [`crate::retry::is_due`].
+const DUE: &str = "(c.retry_at <= ?2 OR c.retry_at > ?2 + 3660000)";
 const TARGET: &str =
     "SELECT c.id, c.stream, t.guid, s.content_type, c.content_id, c.uri, c.created, c.expires, c.attempts
   FROM content c JOIN stream s ON s.id = c.stream JOIN tenant t ON t.id = s.tenant";
+
+/// Contents of a stream that can be fetched now, in the order of an index: what is read is what is asked for, however much is owed.
+pub(super) fn owed(live_ones: bool) -> String {
+    // without the plus SQLite may choose the index by `created`, and read and sort the whole past at each turn
+    let (condition, order) =
+        if live_ones { ("c.created >= ?3", "c.created") } else { ("+c.created < ?3", "c.expires") };
+    format!("{TARGET} WHERE c.stream = ?1 AND c.state = 0 AND {DUE} AND {condition} ORDER BY {order} LIMIT ?4")
+}
 
 fn target(row: &rusqlite::Row<'_>) -> rusqlite::Result<FetchTarget> {
     Ok(FetchTarget {
@@ -80,7 +90,7 @@ impl Ledger {
         self.read(move |connection| match need {
             Need::Only(contents) => {
                 let mut one =
-                    connection.prepare_cached(&format!("{TARGET} WHERE c.id = ?1 AND c.state = 0 AND c.retry_at <= ?2"))?;
+                    connection.prepare_cached(&format!("{TARGET} WHERE c.id = ?1 AND c.state = 0 AND {DUE}"))?;
                 let mut found = Vec::new();
                 for content in contents.into_iter().take(limit) {
                     found.extend(one.query_row(params![content, now], target).optional()?);
@@ -88,18 +98,16 @@ impl Ledger {
                 Ok(found)
             }
             Need::Everything { live, streams, each } => {
-                let query = |stream: i64, condition: &str, order: &str| -> rusqlite::Result<Vec<FetchTarget>> {
+                let query = |stream: i64, live_ones: bool| -> rusqlite::Result<Vec<FetchTarget>> {
                     connection
-                        .prepare_cached(&format!(
-                            "{TARGET} WHERE c.stream = ?1 AND c.state = 0 AND c.retry_at <= ?2 AND c.created {condition} ?3 ORDER BY {order} LIMIT ?4"
-                        ))?
+                        .prepare_cached(&owed(live_ones))?
                         .query_map(params![stream, now, live, each as i64], target)?
                         .collect()
                 };
                 let (mut recent, mut past) = (Vec::new(), Vec::new());
                 for stream in streams {
-                    recent.extend(query(stream, ">=", "c.created")?);
-                    past.extend(query(stream, "<", "c.expires")?);
+                    recent.extend(query(stream, true)?);
+                    past.extend(query(stream, false)?);
                     if recent.len().min(past.len()) >= limit {
                         break;
                     }
@@ -141,6 +149,7 @@ impl Ledger {
         records: u32,
         body: Vec<u8>,
     ) -> Result<(), LedgerError> {
+        let early = self.engine.mutant("an id in `seen` before the body is complete");
         self.write("chunk", move |connection| {
             if seq == 0 && is_owed(connection, content)? {
                 drop_body(connection, content)?;
@@ -156,6 +165,9 @@ impl Ledger {
             connection
                 .prepare_cached("INSERT INTO chunk (content, seq, first, records, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![content, seq, first as i64, records, body])?;
+            if early {
+                seen::enter_early(connection, content, &body)?;
+            }
             add_stored(connection, bytes)
         })
         .await
@@ -219,6 +231,9 @@ impl Ledger {
 
     /// The service will never give this body: a gap for every sink that is owed it.
     pub async fn lose(&self, content: i64, reason: &'static str, now: Millis) -> Result<(), LedgerError> {
+        if self.engine.mutant("what is lost is no gap") {
+            return self.give_up(content).await;
+        }
         self.write("lose", move |connection| lose(connection, content, reason, now)).await
     }
 }

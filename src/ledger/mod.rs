@@ -12,6 +12,8 @@ mod contents;
 mod deliveries;
 mod error;
 mod gaps;
+#[cfg(test)]
+mod group_tests;
 mod open;
 #[cfg(test)]
 mod overlap_tests;
@@ -55,6 +57,7 @@ pub use sinks::{SinkRow, SinkSpec};
 pub use streams::{Admission, Listed, StreamRow, StreamSpec};
 pub use troubles::Trouble;
 pub use upkeep::Due;
+pub use writer::Commits;
 
 use crate::world::Gate;
 
@@ -97,6 +100,11 @@ impl Ledger {
         let (connection, file) = open::asker(dir)?;
         let engine = writer::Engine::Inline { shared: Arc::new(Mutex::new(connection)), gate: Gate::default() };
         Ok(Ledger { engine: Arc::new(engine), file: Some(file.into()) })
+    }
+
+    /// How many transactions this process has committed, and in how many COMMITs; zeros where every call is a COMMIT of its own.
+    pub fn commits(&self) -> Commits {
+        self.engine.commits()
     }
 
     async fn write<T: Send + 'static>(

@@ -17,6 +17,13 @@ pub enum Entered {
     Stored,
 }
 
+/// Faults that the crash test builds in.
+#[derive(Clone, Copy)]
+struct Mutant {
+    ownerless: bool,
+    unowed: bool,
+}
+
 struct Body {
     stream: i64,
     tenant: i64,
@@ -28,12 +35,14 @@ struct Body {
 impl Ledger {
     /// Enters the next ids of a complete content; with the last ones the content is stored.
     pub async fn enter_ids(&self, content: i64, now: Millis) -> Result<Entered, LedgerError> {
-        let ownerless = self.engine.mutant("seen without owner");
-        self.write("ids", move |connection| enter(connection, content, now, ownerless)).await
+        let is = |name| self.engine.mutant(name);
+        let mutant =
+            Mutant { ownerless: is("seen without owner"), unowed: is("new ids of a changed body are not owed") };
+        self.write("ids", move |connection| enter(connection, content, now, mutant)).await
     }
 }
 
-fn enter(connection: &Connection, content: i64, now: Millis, ownerless: bool) -> Result<Entered, LedgerError> {
+fn enter(connection: &Connection, content: i64, now: Millis, mutant: Mutant) -> Result<Entered, LedgerError> {
     let body = connection
         .prepare_cached(
             "SELECT c.stream, s.tenant, c.generation, c.entered, c.new_records FROM content c JOIN stream s ON s.id = c.stream WHERE c.id = ? AND c.state = 1",
@@ -45,7 +54,7 @@ fn enter(connection: &Connection, content: i64, now: Millis, ownerless: bool) ->
     let Some(body) = body else { return Ok(Entered::Stored) };
     let mut position = body.entered;
     if position < body.records {
-        position = enter_chunk(connection, content, &body, ownerless)?;
+        position = enter_chunk(connection, content, &body, mutant)?;
         connection
             .prepare_cached("UPDATE content SET entered = ?2 WHERE id = ?1")?
             .execute(params![content, position])?;
@@ -53,12 +62,28 @@ fn enter(connection: &Connection, content: i64, now: Millis, ownerless: bool) ->
     if position < body.records {
         return Ok(Entered::More);
     }
-    settle(connection, content, &body, now)?;
+    settle(connection, content, &body, mutant, now)?;
     Ok(Entered::Stored)
 }
 
+/// What the mutant does that does not wait for the whole body.
+pub(super) fn enter_early(connection: &Connection, content: i64, body: &[u8]) -> Result<(), LedgerError> {
+    let opened = chunk::open(body).map_err(damaged)?;
+    for frame in chunk::frames(&opened) {
+        let frame = frame.map_err(damaged)?;
+        let new = connection
+            .prepare_cached(
+                "INSERT INTO seen (tenant, second, id, content, generation)
+                 SELECT s.tenant, ?2, ?3, c.id, c.generation FROM content c JOIN stream s ON s.id = c.stream WHERE c.id = ?1 ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![content, frame.second, frame.id.0.as_slice()])?;
+        add_seen(connection, new as i64)?;
+    }
+    Ok(())
+}
+
 /// Enters up to [`STEP`] ids of the chunk that holds the next position; returns the position after them.
-fn enter_chunk(connection: &Connection, content: i64, body: &Body, ownerless: bool) -> Result<i64, LedgerError> {
+fn enter_chunk(connection: &Connection, content: i64, body: &Body, mutant: Mutant) -> Result<i64, LedgerError> {
     let (first, stored): (i64, Vec<u8>) = connection
         .prepare_cached("SELECT first, body FROM chunk WHERE content = ?1 AND first <= ?2 ORDER BY seq DESC LIMIT 1")?
         .query_row(params![content, body.entered], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -67,7 +92,7 @@ fn enter_chunk(connection: &Connection, content: i64, body: &Body, ownerless: bo
     for frame in chunk::frames(&opened).skip((body.entered - first) as usize).take(STEP) {
         let frame = frame.map_err(damaged)?;
         if !frame.no_id {
-            enter_one(connection, content, position, body, &frame, ownerless)?;
+            enter_one(connection, content, position, body, &frame, mutant)?;
         }
         position += 1;
     }
@@ -83,7 +108,7 @@ fn enter_one(
     position: i64,
     body: &Body,
     frame: &chunk::Frame<'_>,
-    ownerless: bool,
+    mutant: Mutant,
 ) -> Result<(), LedgerError> {
     let id = frame.id.0.as_slice();
     let owner: Option<(i64, i64)> = connection
@@ -111,7 +136,7 @@ fn enter_one(
                 .execute(params![body.tenant, frame.second, id, body.generation])?;
         }
         Some((owner, _)) => {
-            let owner = if ownerless { content } else { owner };
+            let owner = if mutant.ownerless { content } else { owner };
             connection
                 .prepare_cached("INSERT INTO copy (content, position, owner) VALUES (?1, ?2, ?3)")?
                 .execute([content, position, owner])?;
@@ -120,7 +145,7 @@ fn enter_one(
     Ok(())
 }
 
-fn settle(connection: &Connection, content: i64, body: &Body, now: Millis) -> Result<(), LedgerError> {
+fn settle(connection: &Connection, content: i64, body: &Body, mutant: Mutant, now: Millis) -> Result<(), LedgerError> {
     let (known, bytes, created): (Option<i64>, i64, Millis) = connection
         .prepare_cached("SELECT records, bytes, created FROM content WHERE id = ?")?
         .query_row([content], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -150,7 +175,7 @@ fn settle(connection: &Connection, content: i64, body: &Body, now: Millis) -> Re
                 found.records = Some(vanished as i64);
                 gaps::record(connection, &found, now)?;
             }
-            if newcomers > 0 {
+            if newcomers > 0 && !mutant.unowed {
                 requeue::owe_newcomers(connection, content, body.stream, body.tenant, now)?;
                 connection.prepare_cached("DELETE FROM newcomer WHERE content = ?")?.execute([content])?;
             }

@@ -75,13 +75,14 @@ impl Ledger {
         sinks: Vec<SinkSpec>,
         now: Millis,
     ) -> Result<(Vec<StreamRow>, Vec<SinkRow>), LedgerError> {
+        let past = !self.engine.mutant("a new sink is not owed the past");
         self.write("register", move |connection| {
             let new_sinks = sinks::register(connection, &sinks, now)?;
             for spec in &streams {
                 register_stream(connection, spec)?;
             }
             own_stream(connection, None, "agent", now)?;
-            open_accounts(connection, &sinks, &new_sinks, now)?;
+            open_accounts(connection, &sinks, &new_sinks, past, now)?;
             connection.prepare_cached("UPDATE account SET active = 0 WHERE active < 1")?.execute([])?;
             let mut rows = Vec::new();
             for spec in &streams {
@@ -104,15 +105,27 @@ impl Ledger {
     }
 
     /// Notes that the subscription is enabled now; when it had been found disabled, the suspected gap is closed.
-    pub async fn subscription_enabled(&self, stream: i64, was_off: bool, now: Millis) -> Result<(), LedgerError> {
+    /// `until`: now, by the service's clock.
+    pub async fn subscription_enabled(
+        &self,
+        stream: i64,
+        was_off: bool,
+        until: Millis,
+        now: Millis,
+    ) -> Result<(), LedgerError> {
+        let unsaid = self.engine.mutant("a subscription that was off is no gap");
         self.write("subscription", move |connection| {
             let (enabled, listed): (bool, Option<Millis>) = connection
                 .prepare_cached("SELECT enabled, listed FROM stream WHERE id = ?")?
                 .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            if was_off && enabled {
+            if was_off && enabled && !unsaid {
                 // what was published meanwhile can't be had: a stopped subscription is not filled up afterwards
-                let from = listed.unwrap_or(now);
-                gaps::record(connection, &gaps::Found::window(stream, from, now, "subscription disabled", true), now)?;
+                let from = listed.unwrap_or(until);
+                gaps::record(
+                    connection,
+                    &gaps::Found::window(stream, from, until, "subscription disabled", true),
+                    now,
+                )?;
             }
             connection.prepare_cached("UPDATE stream SET enabled = 1 WHERE id = ?")?.execute([stream])?;
             Ok(())
@@ -122,14 +135,20 @@ impl Ledger {
 
     /// Notes that the subscription was found off after it had been on: the gap is known from here, whatever becomes of the
     /// request that starts it again.
-    pub async fn subscription_off(&self, stream: i64, now: Millis) -> Result<(), LedgerError> {
+    /// `until`: now, by the service's clock.
+    pub async fn subscription_off(&self, stream: i64, until: Millis, now: Millis) -> Result<(), LedgerError> {
+        let unsaid = self.engine.mutant("a subscription that was off is no gap");
         self.write("subscription off", move |connection| {
             let (enabled, listed): (bool, Option<Millis>) = connection
                 .prepare_cached("SELECT enabled, listed FROM stream WHERE id = ?")?
                 .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            if enabled {
-                let from = listed.unwrap_or(now);
-                gaps::record(connection, &gaps::Found::window(stream, from, now, "subscription disabled", true), now)?;
+            if enabled && !unsaid {
+                let from = listed.unwrap_or(until);
+                gaps::record(
+                    connection,
+                    &gaps::Found::window(stream, from, until, "subscription disabled", true),
+                    now,
+                )?;
             }
             Ok(())
         })
@@ -192,6 +211,7 @@ fn open_accounts(
     connection: &Connection,
     sinks: &[SinkSpec],
     new_sinks: &[i64],
+    past: bool,
     now: Millis,
 ) -> Result<(), LedgerError> {
     let mut streams = connection.prepare_cached(
@@ -223,7 +243,7 @@ fn open_accounts(
             let opened = connection
                 .prepare_cached("INSERT INTO account (stream, sink, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
                 .execute(params![stream, sink, since])?;
-            if opened == 1 && origin == "listed" {
+            if opened == 1 && origin == "listed" && past {
                 owe_the_past(connection, *stream, sink, since, now)?;
             }
             // taken again after it was not: owed from now, since nothing was kept for it meanwhile

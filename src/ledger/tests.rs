@@ -270,6 +270,19 @@ async fn what_is_old_and_owed_to_nobody_is_forgotten_with_its_ids() {
 }
 
 #[tokio::test]
+async fn what_is_owed_is_found_without_reading_and_sorting_all_of_it() {
+    let story = begin(vec![sink("a", None)]).await;
+    for live_ones in [true, false] {
+        let sql = format!("EXPLAIN QUERY PLAN {}", contents::owed(live_ones));
+        let plan: Vec<String> = story
+            .memory
+            .with(|c| c.prepare(&sql)?.query_map([1, 1, 1, 1], |row| row.get("detail"))?.collect())
+            .unwrap();
+        assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "{plan:?}");
+    }
+}
+
+#[tokio::test]
 async fn transactions_of_many_callers_share_a_commit_and_one_that_fails_is_undone_alone() {
     let dir = tempfile::tempdir().unwrap();
     let _lock = lock(dir.path()).unwrap();

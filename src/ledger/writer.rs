@@ -2,25 +2,51 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
 };
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{LedgerError, open};
-use crate::world::Gate;
+use crate::world::{Gate, LedgerFault};
 
 /// At most this many callers share one COMMIT, so that the first of them does not wait for ever.
 const GROUP: usize = 64;
 
 /// Learns whether its transaction was committed, and answers its caller.
 type Answer = Box<dyn FnOnce(Result<(), LedgerError>)>;
-type Work = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> Answer + Send>;
+type Work = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> Share + Send>;
+
+/// What one caller put into a group.
+pub(super) struct Share {
+    answer: Answer,
+    /// It was not undone.
+    done: bool,
+}
+
+/// How many transactions share a COMMIT. Only those count that changed the file: the others cost no write to the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// Transactions, each of one caller.
+    pub transactions: u64,
+    /// COMMITs, each of the transactions of a group, each with an fdatasync of its own.
+    pub commits: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    transactions: AtomicU64,
+    commits: AtomicU64,
+}
 
 pub(super) enum Engine {
     /// The writer thread ends when the last handle is dropped.
-    Thread { jobs: mpsc::Sender<Work>, readers: Mutex<Vec<Connection>>, path: PathBuf },
+    Thread { jobs: mpsc::Sender<Work>, readers: Mutex<Vec<Connection>>, path: PathBuf, counters: Arc<Counters> },
     /// Memory-backed, for the crash test: every call runs in the poll that makes it.
     Inline { shared: Arc<Mutex<Connection>>, gate: Gate },
 }
@@ -28,10 +54,22 @@ pub(super) enum Engine {
 impl Engine {
     pub(super) fn thread(connection: Connection, path: &Path) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Work>();
+        let counters = Arc::new(Counters::default());
+        let counted = Arc::clone(&counters);
         // tidy: the writer thread is part of the ledger, not a loop of the agent
-        let spawn = std::thread::Builder::new().name("ledger".into()).spawn(move || run(connection, &queue));
+        let spawn = std::thread::Builder::new().name("ledger".into()).spawn(move || run(connection, &queue, &counted));
         spawn?;
-        Ok(Engine::Thread { jobs, readers: Mutex::new(Vec::new()), path: path.to_owned() })
+        Ok(Engine::Thread { jobs, readers: Mutex::new(Vec::new()), path: path.to_owned(), counters })
+    }
+
+    pub(super) fn commits(&self) -> Commits {
+        match self {
+            Engine::Thread { counters, .. } => Commits {
+                transactions: counters.transactions.load(Ordering::Relaxed),
+                commits: counters.commits.load(Ordering::Relaxed),
+            },
+            Engine::Inline { .. } => Commits::default(),
+        }
     }
 
     pub(super) fn mutant(&self, name: &str) -> bool {
@@ -48,10 +86,12 @@ impl Engine {
                 let (answer, answered) = oneshot::channel();
                 let job: Work = Box::new(move |connection| {
                     let result = connection.and_then(|connection| savepoint(connection, work));
-                    Box::new(move |commit| {
+                    let done = result.is_ok();
+                    let answer: Answer = Box::new(move |commit| {
                         // the job's own error says more than that of the group; a caller may have gone away
                         let _ = answer.send(result.and_then(|value| commit.map(|()| value)));
-                    })
+                    });
+                    Share { answer, done }
                 });
                 jobs.send(job).map_err(|_| ended())?;
                 answered.await.map_err(|_| ended())?
@@ -60,10 +100,17 @@ impl Engine {
                 if !gate.pass("ledger", name) {
                     return Err(LedgerError::Dead);
                 }
-                let result = {
+                let fault = gate.fault(name);
+                let result = if let Some(error) = refused(fault) {
+                    Err(error)
+                } else {
                     let connection = lock(shared)?;
                     connection.execute_batch("BEGIN IMMEDIATE")?;
                     match savepoint(&connection, work) {
+                        Ok(_) if fault == Some(LedgerFault::Commit) => {
+                            connection.execute_batch("ROLLBACK")?;
+                            Err(LedgerError::Unavailable("COMMIT failed".into()))
+                        }
                         Ok(value) => connection.execute_batch("COMMIT").map(|()| value).map_err(LedgerError::from),
                         Err(error) => {
                             // SQLite has ended the transaction itself when the disk was full
@@ -93,6 +140,9 @@ impl Engine {
                 if !gate.is_alive() {
                     return Err(LedgerError::Dead);
                 }
+                if let Some(error) = refused(gate.fault("read")) {
+                    return Err(error);
+                }
                 let connection = lock(shared)?;
                 work(&connection)
             }
@@ -118,6 +168,15 @@ impl Engine {
     }
 }
 
+/// The error of a call that does nothing, in the crash test.
+fn refused(fault: Option<LedgerFault>) -> Option<LedgerError> {
+    match fault? {
+        LedgerFault::Call => Some(LedgerError::Unavailable("disk I/O error".into())),
+        LedgerFault::Full => Some(LedgerError::Full("database or disk is full".into())),
+        LedgerFault::Commit => None,
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> Result<std::sync::MutexGuard<'_, T>, LedgerError> {
     mutex.lock().map_err(|_| LedgerError::Broken("a panic happened inside a ledger call".into()))
 }
@@ -126,19 +185,24 @@ fn ended() -> LedgerError {
     LedgerError::Broken("the ledger's writer thread has ended".into())
 }
 
-fn run(connection: Connection, queue: &mpsc::Receiver<Work>) {
+fn run(connection: Connection, queue: &mpsc::Receiver<Work>, counters: &Counters) {
     while let Ok(first) = queue.recv() {
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-            first(Err(error.into()))(Ok(()));
+            (first(Err(error.into())).answer)(Ok(()));
             continue;
         }
-        let mut answers = vec![first(Ok(&connection))];
-        // SQLite ends the whole transaction itself when the disk is full: then nobody of this group is in it
-        while !connection.is_autocommit()
-            && answers.len() < GROUP
-            && let Ok(next) = queue.try_recv()
-        {
-            answers.push(next(Ok(&connection)));
+        let mut answers = Vec::new();
+        let mut transactions = 0;
+        let mut next = Some(first);
+        while let Some(job) = next.take() {
+            let before = connection.total_changes();
+            let share = job(Ok(&connection));
+            transactions += u64::from(share.done && connection.total_changes() > before);
+            answers.push(share.answer);
+            // SQLite ends the whole transaction itself when the disk is full: then nobody of this group is in it
+            if !connection.is_autocommit() && answers.len() < GROUP {
+                next = queue.try_recv().ok();
+            }
         }
         let commit = if connection.is_autocommit() {
             Err(LedgerError::Full("the transaction was undone".into()))
@@ -147,6 +211,10 @@ fn run(connection: Connection, queue: &mpsc::Receiver<Work>) {
         };
         if commit.is_err() && !connection.is_autocommit() {
             let _ = connection.execute_batch("ROLLBACK");
+        }
+        if commit.is_ok() && transactions > 0 {
+            counters.transactions.fetch_add(transactions, Ordering::Relaxed);
+            counters.commits.fetch_add(1, Ordering::Relaxed);
         }
         for answer in answers {
             answer(commit.clone());

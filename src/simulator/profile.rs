@@ -184,7 +184,7 @@ impl TenantProfile {
 
 impl Profile {
     /// Names for `simulate --profile`.
-    pub const NAMES: [&'static str; 4] = ["quiet", "demo", "busy", "hostile"];
+    pub const NAMES: [&'static str; 6] = ["quiet", "demo", "busy", "hostile", "tiny", "days"];
 
     /// The preset of this name, its schedule counted from `start`.
     pub fn named(name: &str, start: Timestamp, seed: u64) -> Option<Profile> {
@@ -211,13 +211,41 @@ impl Profile {
                 tenant.token_seconds = 420;
                 tenant.faults = hostile();
             }
+            // what an agent owes after a week in which nobody fetched anything
+            "tiny" => {
+                tenant.interval = Duration::from_secs(6);
+                tenant.records_per_content = 1;
+                tenant.backfill = Duration::from_secs(100_000 * 6);
+                roomy(&mut tenant);
+            }
+            // 10 million events a day, all of them of Power Platform
+            "days" => {
+                tenant.interval = Duration::from_secs(30);
+                tenant.set_rate(116.0);
+                tenant.power_platform_per_mille = 1_000;
+                tenant.backfill = Duration::from_secs(3 * 24 * 3_600);
+                roomy(&mut tenant);
+            }
             _ => return None,
         }
         Some(Profile { seed, start, tenants: vec![tenant], ..Profile::default() })
     }
 }
 
+/// Lets a long past be read as fast as the agent can: what is measured with it is the agent, not the quota.
+fn roomy(tenant: &mut TenantProfile) {
+    tenant.page_size = 200;
+    tenant.quota = u32::MAX;
+}
+
 impl TenantProfile {
+    /// No body can be had before `from`: what is listed stays owed without one.
+    pub fn hold_bodies(&mut self, from: Timestamp) {
+        let when = When { until: Some(from), ..When::ALWAYS };
+        let on = Some(Operation::Blob);
+        self.faults.answers.push(AnswerFault { when, on, wrong: Wrong::Status(503) });
+    }
+
     /// Names for `simulate --fault`.
     pub const FAULTS: [&'static str; 10] = [
         "audit-off",

@@ -1,79 +1,18 @@
 //! The invariants, checked from outside: the simulator's truth and the destinations against the ledger's rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use auditferry::{
-    event::identity,
-    fetch::chunk,
-    ledger::Millis,
-    simulator::{ContentTruth, Fate, Profile, Simulator, schedule::Stream},
-};
+use auditferry::{fetch::chunk, ledger::Millis, simulator::ContentTruth};
 use auditferry_contract::EventId;
 use jiff::Timestamp;
 
+pub use crate::truth::{Published, Record, ids_in, published};
 use crate::{
     kept::kept,
-    sinks::{BATCH, IN_FLIGHT, ids_of},
+    sinks::{BATCH, IN_FLIGHT},
     stage::{SinkPlan, Stage},
+    truth::ids_of,
 };
-
-/// A content that the service has, and the ids of its selected records.
-pub struct Published {
-    /// Position in the profile.
-    pub tenant: usize,
-    pub content_id: String,
-    pub created: Millis,
-    pub visible: Millis,
-    pub late: bool,
-    pub expires: Millis,
-    pub ids: BTreeSet<EventId>,
-}
-
-/// Everything visible at `now` that can be read.
-pub fn published(stage: &Stage, simulator: &Simulator, now: Millis) -> Vec<Published> {
-    let now = Timestamp::from_millisecond(now).unwrap();
-    simulator
-        .truth(now)
-        .filter(|truth| truth.readable && !truth.lost)
-        .map(|truth| Published {
-            tenant: truth.tenant,
-            content_id: truth.content.id.clone(),
-            created: truth.content.created,
-            visible: truth.content.visible,
-            late: truth.content.visible > truth.content.created,
-            expires: truth.content.expires,
-            ids: ids_in(&stage.profile, &truth, false),
-        })
-        .collect()
-}
-
-/// The ids of the selected records of a body. `again`: as served when it was fetched before.
-pub fn ids_in(profile: &Profile, truth: &ContentTruth, again: bool) -> BTreeSet<EventId> {
-    let stream = Stream { profile, tenant: truth.tenant, content_type: truth.content_type };
-    let tenant = &profile.tenants[truth.tenant].id;
-    let mut copies: BTreeMap<EventId, u32> = BTreeMap::new();
-    let slots = stream.slots(&truth.content, again).filter_map(|slot| stream.record(slot));
-    slots
-        .filter(|(_, record)| record.fate != Fate::Unselected)
-        .map(|(bytes, _)| id(&bytes, tenant, &truth.content.id, &mut copies))
-        .collect()
-}
-
-fn id(record: &[u8], tenant: &str, content_id: &str, copies: &mut BTreeMap<EventId, u32>) -> EventId {
-    let mut nth = |first: EventId| {
-        let seen = copies.entry(first).or_default();
-        *seen += 1;
-        *seen - 1
-    };
-    match identity::identify(record, tenant, content_id, 0) {
-        Ok(identity) if identity.deduplicable => identity.id,
-        Ok(first) => identity::identify(record, tenant, content_id, nth(first.id)).unwrap().id,
-        Err(_) => {
-            let first = identity::identify_unreadable(record, tenant, content_id, 0).id;
-            identity::identify_unreadable(record, tenant, content_id, nth(first)).id
-        }
-    }
-}
 
 /// What a sink's destination holds.
 pub fn received(stage: &Stage, plan: &SinkPlan) -> Vec<EventId> {
@@ -83,37 +22,94 @@ pub fn received(stage: &Stage, plan: &SinkPlan) -> Vec<EventId> {
     }
 }
 
+/// What a sink has taken, was not to get, or keeps in its quarantine.
+pub fn settled(stage: &Stage, plan: &SinkPlan) -> Result<BTreeSet<EventId>, String> {
+    let mut settled = match &plan.file {
+        Some(path) => ids_of(path).into_iter().collect(),
+        None => stage.destinations.get(plan.name).map(|it| it.known()).unwrap_or_default(),
+    };
+    settled.extend(kept(stage, plan.name)?);
+    if !plan.filter.is_all() {
+        for ids in stage.ids.lock().unwrap().values() {
+            let unwanted = ids.all().filter(|record| !wants(plan, record));
+            settled.extend(unwanted.map(|record| record.id));
+        }
+    }
+    Ok(settled)
+}
+
+/// Scenarios filter by record type only. What nobody could read passes all filters.
+fn wants(plan: &SinkPlan, record: &Record) -> bool {
+    record.unreadable || plan.filter.record_type.contains(&record.record_type)
+}
+
 /// Checks after a death, a restart or the end. The error begins with the invariant's name.
 pub fn always(stage: &Stage, plans: &[SinkPlan]) -> Result<(), String> {
     let simulator = stage.simulator.lock().unwrap();
     let published = published(stage, &simulator, stage.now());
-    cursor_passes_nothing(stage, &published)?;
+    let service_now = stage.now() + simulator.profile().skew_ms;
+    drop(simulator);
+    cursor_passes_nothing(stage, &published, service_now)?;
     for plan in plans {
         confirmed_is_taken(stage, plan)?;
     }
+    losses_are_lawful(stage, service_now)?;
     books_close(stage)
 }
 
+/// A stream that is listed.
+pub struct Line {
+    pub id: i64,
+    /// Position in the profile.
+    pub tenant: usize,
+    pub cursor: Millis,
+    /// The cursor began here.
+    pub begun: Millis,
+    /// What was published before is owed to nobody.
+    pub since: Option<Millis>,
+}
+
+/// The streams that are listed. `since`: of one sink, or the first of all.
+pub fn lines(stage: &Stage, sink: Option<&str>) -> Result<Vec<Line>, String> {
+    let of = sink.map(|name| format!("AND k.name = '{name}'")).unwrap_or_default();
+    let query = format!(
+        "SELECT s.id, t.guid, s.cursor, s.since, (SELECT min(a.since) FROM account a JOIN sink k ON k.id = a.sink
+           WHERE a.stream = s.id AND a.active = 1 AND k.retired_at IS NULL {of})
+         FROM stream s JOIN tenant t ON t.id = s.tenant WHERE s.origin = 'listed'"
+    );
+    column(stage, &query, |row| {
+        let guid: String = row.get(1)?;
+        let tenant = stage.profile.tenants.iter().position(|tenant| tenant.id == guid).unwrap_or(usize::MAX);
+        Ok(Line { id: row.get(0)?, tenant, cursor: row.get(2)?, begun: row.get(3)?, since: row.get(4)? })
+    })
+}
+
+/// Windows of a stream that are a gap for every sink.
+fn windows(stage: &Stage, stream: i64, reason: &str) -> Result<Vec<(Millis, Millis)>, String> {
+    let query = format!(
+        "SELECT from_time, to_time FROM gap WHERE stream = {stream} AND reason = '{reason}' AND sink IS NULL AND content IS NULL"
+    );
+    column(stage, &query, |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+const UNLISTED: &str = "not listed within 7 days";
+/// Longer than the service lists, shorter than the ledger remembers.
+const REACH: Millis = 8 * 24 * 3_600_000;
+
 /// I1: what was visible before the cursor is in the ledger, unless the service could not be listed while it had it: that window is a gap.
-fn cursor_passes_nothing(stage: &Stage, published: &[Published]) -> Result<(), String> {
-    let (cursor, since): (Millis, Millis) =
-        sql(stage, "SELECT min(cursor), min(since) FROM stream WHERE origin = 'listed'", |row| {
-            Ok((row.get::<_, Option<i64>>(0)?.unwrap_or(0), row.get::<_, Option<i64>>(1)?.unwrap_or(0)))
-        })?;
-    let known: BTreeSet<String> =
-        column(stage, "SELECT content_id FROM content", |row| row.get(0))?.into_iter().collect();
-    let unlisted: Vec<(Millis, Millis)> = column(
-        stage,
-        "SELECT from_time, to_time FROM gap WHERE reason = 'not listed within 7 days' AND sink IS NULL AND content IS NULL",
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    let unlisted = |created: Millis| unlisted.iter().any(|(from, to)| (*from..*to).contains(&created));
-    for content in published.iter().filter(|content| !content.late && !unlisted(content.created)) {
-        if (since..cursor).contains(&content.created) && !known.contains(&content.content_id) {
-            return Err(format!(
-                "I1: the cursor {cursor} has passed content {} of {}",
-                content.content_id, content.created
-            ));
+fn cursor_passes_nothing(stage: &Stage, published: &[Published], service_now: Millis) -> Result<(), String> {
+    for line in lines(stage, None)? {
+        let Some(since) = line.since else { continue };
+        let query = format!("SELECT content_id FROM content WHERE stream = {}", line.id);
+        let known: BTreeSet<String> = column(stage, &query, |row| row.get(0))?.into_iter().collect();
+        let unlisted = windows(stage, line.id, UNLISTED)?;
+        let unlisted = |created: Millis| unlisted.iter().any(|(from, to)| (*from..*to).contains(&created));
+        let of_line = published.iter().filter(|content| content.tenant == line.tenant && !content.late);
+        for content in of_line.filter(|content| content.created > service_now - REACH && !unlisted(content.created)) {
+            if (since.max(line.begun)..line.cursor).contains(&content.created) && !known.contains(&content.content_id) {
+                let (cursor, id, created) = (line.cursor, &content.content_id, content.created);
+                return Err(format!("I1: the cursor {cursor} has passed content {id} of {created}"));
+            }
         }
     }
     Ok(())
@@ -125,12 +121,15 @@ pub fn quarantined(stage: &Stage, plan: &SinkPlan) -> Result<Vec<EventId>, Strin
     column(stage, &query, blob)
 }
 
+fn key(plan: &SinkPlan) -> String {
+    format!("(SELECT id FROM sink WHERE name = '{}' AND retired_at IS NULL)", plan.name)
+}
+
 /// I2: every record that the ledger calls settled was taken by the sink, is in its quarantine (or was, and a person decided), or is a copy of one
 /// that is owed with another content.
 fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
-    let mut taken: BTreeSet<EventId> = received(stage, plan).into_iter().collect();
-    taken.extend(kept(stage, plan.name)?);
-    let named = format!("(SELECT id FROM sink WHERE name = '{}' AND retired_at IS NULL)", plan.name);
+    let taken = settled(stage, plan)?;
+    let named = key(plan);
     // finished contents: their own ids
     let finished = format!(
         "SELECT s.id FROM seen s JOIN content c ON c.id = s.content JOIN account a ON a.stream = c.stream AND a.sink = {named}
@@ -142,9 +141,26 @@ fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
         }
     }
     // contents under way: the ids before the progress
-    let under_way =
-        format!("SELECT content, progress FROM delivery WHERE sink = {named} AND ready = 1 AND progress > 0");
-    for (content, progress) in column(stage, &under_way, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))? {
+    each_stored(stage, plan, "d.progress > 0", |content, position, progress, copy, id| {
+        if position < progress && !copy && !taken.contains(&id) {
+            return Err(format!("I2: {} is past {id} of content {content}, and never took it", plan.name));
+        }
+        Ok(())
+    })
+}
+
+/// Looks at every record of the stored bodies that a sink is owed.
+fn each_stored(
+    stage: &Stage,
+    plan: &SinkPlan,
+    condition: &str,
+    mut look: impl FnMut(i64, i64, i64, bool, EventId) -> Result<(), String>,
+) -> Result<(), String> {
+    let query = format!(
+        "SELECT d.content, d.progress FROM delivery d WHERE d.sink = {} AND d.ready = 1 AND {condition}",
+        key(plan)
+    );
+    for (content, progress) in column(stage, &query, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))? {
         let copies: BTreeSet<i64> =
             column(stage, &format!("SELECT position FROM copy WHERE content = {content}"), |row| row.get(0))?
                 .into_iter()
@@ -156,12 +172,7 @@ fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
             let opened = chunk::open(&body).map_err(|error| error.to_string())?;
             for frame in chunk::frames(&opened) {
                 let frame = frame.map_err(|error| error.to_string())?;
-                if position < progress && !copies.contains(&position) && !taken.contains(&frame.id) {
-                    return Err(format!(
-                        "I2: {} is past {} of content {content}, and never took it",
-                        plan.name, frame.id
-                    ));
-                }
+                look(content, position, progress, copies.contains(&position), frame.id)?;
                 position += 1;
             }
         }
@@ -169,7 +180,47 @@ fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
     Ok(())
 }
 
-fn books_close(stage: &Stage) -> Result<(), String> {
+/// What a sink has taken and the ledger does not know: a death makes all of it come again.
+pub fn unconfirmed(stage: &Stage, plan: &SinkPlan) -> Result<u64, String> {
+    let Some(destination) = stage.destinations.get(plan.name) else { return Ok(0) };
+    let taken = destination.known();
+    let mut number = 0;
+    each_stored(stage, plan, "d.lost = 0", |_, position, progress, _, id| {
+        number += u64::from(position >= progress && taken.contains(&id));
+        Ok(())
+    })?;
+    Ok(number)
+}
+
+/// I3: what a sink lost had really expired, by the service's own time, and is part of a gap.
+fn losses_are_lawful(stage: &Stage, service_now: Millis) -> Result<(), String> {
+    let query = "SELECT k.name, c.content_id, c.expires, (SELECT max(g.reason) FROM gap g WHERE g.sink = d.sink AND g.stream = d.stream
+         AND c.created BETWEEN g.from_time AND g.to_time) FROM delivery d JOIN content c ON c.id = d.content JOIN sink k ON k.id = d.sink
+         WHERE d.lost = 1 AND k.retired_at IS NULL";
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, Millis>(2)?,
+            row.get::<_, Option<String>>(3)?,
+        ))
+    };
+    for (sink, content, expires, reason) in column(stage, query, row)? {
+        match reason {
+            None => return Err(format!("I3: {sink} lost content {content}, and it is in no gap")),
+            Some(reason) if reason.starts_with("expired") && expires > service_now => {
+                return Err(format!(
+                    "I3: content {content} was given up for {sink} {} s before it expired",
+                    (expires - service_now) / 1000
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+pub fn books_close(stage: &Stage) -> Result<(), String> {
     let ledger = stage.ledger();
     let books = futures_util::FutureExt::now_or_never(ledger.books()).unwrap().map_err(|error| error.to_string())?;
     match books.imbalances().first() {
@@ -183,41 +234,138 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
     always(stage, plans)?;
     let simulator = stage.simulator.lock().unwrap();
     let published = published(stage, &simulator, stage.now());
+    drop(simulator);
+    let largest = published.iter().map(|content| content.known.first.len()).max().unwrap_or(0);
     for plan in plans {
+        arrived(stage, plan, &published)?;
         let arrived = received(stage, plan);
         let taken: BTreeSet<EventId> = arrived.iter().copied().collect();
-        let kept = kept(stage, plan.name)?;
-        let since: Millis = sql(
-            stage,
-            &format!(
-                "SELECT min(a.since) FROM account a JOIN stream s ON s.id = a.stream JOIN sink k ON k.id = a.sink WHERE k.name = '{}' AND k.retired_at IS NULL AND s.origin = 'listed'",
+        let repeats = (arrived.len() - taken.len()) as u64;
+        let failures = stage.destinations[plan.name].failures.load(std::sync::atomic::Ordering::Relaxed);
+        let allowed = match &plan.script {
+            None => (kills + failures) * (BATCH * IN_FLIGHT) as u64,
+            // a body that is dropped while a batch of it is under way is sent again as a whole
+            Some((_, limits)) => {
+                let dropped = sql(stage, "SELECT ifnull(sum(generation), 0) FROM content", |row| row.get::<_, i64>(0))?;
+                let flight = (limits.in_flight * limits.batch_messages).max(largest) as u64;
+                stage.destinations[plan.name].allowed_repeats() + dropped as u64 * flight
+            }
+        };
+        if repeats > allowed {
+            return Err(format!(
+                "I4: {repeats} repeats at {}, and {kills} kills and {failures} failures explain {allowed}",
                 plan.name
-            ),
-            |row| row.get(0),
-        )?;
-        let lost: BTreeSet<String> = column(
-            stage,
-            &format!("SELECT c.content_id FROM delivery d JOIN content c ON c.id = d.content JOIN sink k ON k.id = d.sink WHERE d.lost = 1 AND k.name = '{}' AND EXISTS (SELECT 1 FROM gap g WHERE g.sink = k.id)", plan.name),
-            |row| row.get(0),
-        )?
-        .into_iter()
-        .collect();
-        for content in
-            published.iter().filter(|content| content.created >= since && !lost.contains(&content.content_id))
-        {
-            for id in &content.ids {
-                if !taken.contains(id) && !kept.contains(id) {
-                    return Err(format!(
-                        "I3: {id} of content {} never reached {} and is in no gap",
-                        content.content_id, plan.name
-                    ));
-                }
+            ));
+        }
+    }
+    unlisted_is_a_gap(stage)
+}
+
+/// I3: of each content that was published for this sink, every record has arrived, or its loss is a gap.
+fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<(), String> {
+    let settled = settled(stage, plan)?;
+    let lost = format!(
+        "SELECT c.content_id FROM delivery d JOIN content c ON c.id = d.content WHERE d.lost = 1 AND d.sink = {}",
+        key(plan)
+    );
+    let lost: BTreeSet<String> = column(stage, &lost, |row| row.get(0))?.into_iter().collect();
+    for line in lines(stage, Some(plan.name))? {
+        let Some(since) = line.since else { continue };
+        let query = format!("SELECT content_id FROM content WHERE stream = {}", line.id);
+        let admitted: BTreeSet<String> = column(stage, &query, |row| row.get(0))?.into_iter().collect();
+        let mut gone = windows(stage, line.id, UNLISTED)?;
+        // a loss that was forgotten is still a gap
+        let expired = format!(
+            "SELECT from_time, to_time FROM gap WHERE stream = {} AND sink = {} AND reason LIKE 'expired%'",
+            line.id,
+            key(plan)
+        );
+        gone.extend(column(stage, &expired, |row| Ok((row.get::<_, Millis>(0)?, row.get::<_, Millis>(1)?)))?);
+        let unlisted = |created: Millis| gone.iter().any(|(from, to)| (*from..*to).contains(&created));
+        // what had expired before the sink was there is no loss of its own
+        let first_start: Millis =
+            sql(stage, &format!("SELECT first_start FROM sink WHERE id = {}", key(plan)), |row| row.get(0))?;
+        let there = |content: &&Published| content.created >= since && content.expires > first_start;
+        let owed = published.iter().filter(|content| content.tenant == line.tenant).filter(there);
+        for content in owed.filter(|content| !lost.contains(&content.content_id)) {
+            if !admitted.contains(&content.content_id) && unlisted(content.created) {
+                continue;
+            }
+            if let Some(record) = content.known.certain().find(|record| !settled.contains(&record.id)) {
+                let (id, name) = (record.id, plan.name);
+                return Err(format!(
+                    "I3: {id} of content {} never reached {name} and is in no gap\n    {}",
+                    content.content_id,
+                    what_is_known(stage, &content.content_id, id)
+                ));
             }
         }
-        let failures = stage.destinations[plan.name].failures.load(std::sync::atomic::Ordering::Relaxed);
-        let repeats = (arrived.len() - taken.len()) as u64;
-        if repeats > (kills + failures) * (BATCH * IN_FLIGHT) as u64 {
-            return Err(format!("I4: {repeats} repeats at {} after {kills} kills and {failures} failures", plan.name));
+    }
+    Ok(())
+}
+
+/// For a person who looks for the cause: the ledger's rows about a record.
+fn what_is_known(stage: &Stage, content_id: &str, id: EventId) -> String {
+    let simulator = stage.simulator.lock().unwrap();
+    let now = Timestamp::from_millisecond(stage.now()).unwrap();
+    let truth = simulator.truth(now).find(|truth| truth.content.id == content_id);
+    let odds = truth.map(|truth| format!("{:?}, fetched {:?} times", truth.content.odds, truth.fetched));
+    let id: String = id.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let rows = format!(
+        "SELECT 'content ' || c.id || ' created ' || created || ' state ' || state || ' generation ' || generation || ' records ' || ifnull(records, '?') FROM content c WHERE content_id = '{content_id}'
+         UNION ALL SELECT 'delivery to ' || k.name || ' progress ' || d.progress || ' lost ' || d.lost FROM delivery d JOIN sink k ON k.id = d.sink JOIN content c ON c.id = d.content WHERE c.content_id = '{content_id}'
+         UNION ALL SELECT 'owned by ' || s.content || ' state ' || c.state || ' created ' || c.created || ' ' || c.content_id || ' generation ' || s.generation FROM seen s LEFT JOIN content c ON c.id = s.content WHERE s.id = x'{id}'
+         UNION ALL SELECT 'delivery of the owner to ' || k.name || ' progress ' || d.progress || ' lost ' || d.lost FROM seen s JOIN delivery d ON d.content = s.content JOIN sink k ON k.id = d.sink WHERE s.id = x'{id}'
+         UNION ALL SELECT 'account of ' || k.name || ' since ' || a.since FROM account a JOIN sink k ON k.id = a.sink JOIN content c ON c.stream = a.stream WHERE c.content_id = '{content_id}'"
+    );
+    let rows = column(stage, &rows, |row| row.get::<_, String>(0)).unwrap_or_else(|error| vec![error]);
+    format!("{odds:?}\n    {}", rows.join("\n    "))
+}
+
+/// I5: everything arrived at this sink, of what could be seen for longer than `patience`.
+pub fn nothing_waits(stage: &Stage, sink: &SinkPlan, patience: Millis) -> Result<(), String> {
+    let simulator = stage.simulator.lock().unwrap();
+    let service_now = stage.now() + simulator.profile().skew_ms;
+    let published = published(stage, &simulator, stage.now());
+    drop(simulator);
+    let there = |content: &&Published| {
+        content.visible < service_now - patience && content.expires > (content.visible + patience).max(service_now)
+    };
+    let settled = settled(stage, sink)?;
+    for line in lines(stage, Some(sink.name))? {
+        let Some(since) = line.since else { continue };
+        let owed = published.iter().filter(|it| it.tenant == line.tenant && it.created >= since);
+        for content in owed.filter(there) {
+            if let Some(record) = content.known.certain().find(|record| !settled.contains(&record.id)) {
+                let (id, minutes) = (record.id, (service_now - content.visible) / 60_000);
+                let (name, content) = (sink.name, &content.content_id);
+                return Err(format!(
+                    "I5: {name} waits for {id} of content {content}, {minutes} min after it could be seen"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// I3: what the service did not keep while a subscription was off lies in a suspected gap.
+fn unlisted_is_a_gap(stage: &Stage) -> Result<(), String> {
+    let simulator = stage.simulator.lock().unwrap();
+    let now = Timestamp::from_millisecond(stage.now()).unwrap();
+    let lost: Vec<ContentTruth> =
+        simulator.truth(now).filter(|truth| truth.lost && truth.content.records > 0).collect();
+    drop(simulator);
+    for line in lines(stage, None)? {
+        let off = windows(stage, line.id, "subscription disabled")?;
+        let Some(since) = line.since else { continue };
+        for truth in lost.iter().filter(|truth| truth.tenant == line.tenant && truth.content.created >= since) {
+            let created = truth.content.created;
+            if !off.iter().any(|(from, to)| (*from..=*to).contains(&created)) {
+                return Err(format!(
+                    "I3: content {} of {created} was not kept while the subscription was off, and is in no gap",
+                    truth.content.id
+                ));
+            }
         }
     }
     Ok(())

@@ -1,38 +1,99 @@
 //! The gates: every call through the world, a sink and both sides of every ledger transaction.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
-        Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use auditferry::world::GateKeeper;
+use auditferry::{
+    ledger::{Memory, Millis},
+    world::{GateKeeper, LedgerFault},
+};
 use tokio::sync::Notify;
+
+use crate::world::VirtualClock;
+
+/// When the agent dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kill {
+    Never,
+    /// At the gate of this number.
+    At(u64),
+    /// At the n-th gate (from 1) whose name begins like this: `ledger: forget`.
+    On(&'static str, u64),
+}
+
+/// One way in which the ledger's disk fails for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    pub from: Millis,
+    pub until: Millis,
+    /// Calls whose name begins like this; empty: all.
+    pub call: &'static str,
+    /// Every n-th of them.
+    pub every: u64,
+    pub fault: LedgerFault,
+}
+
+/// What a keeper looks at besides.
+pub struct Watch {
+    pub clock: Arc<VirtualClock>,
+    pub memory: Memory,
+    /// Listed bodies may take so many bytes at any time.
+    pub bound: i64,
+    pub broken: Vec<Broken>,
+}
+
+/// No scenario has so much to do at one instant.
+const SPIN: u64 = 50_000;
 
 /// Counts gates, kills at one of them, and carries the mutant that the agent is.
 pub struct Keeper {
     passed: AtomicU64,
-    kill_at: Option<u64>,
+    kill: Kill,
     dead: AtomicBool,
     died: Notify,
     mutant: Option<&'static str>,
-    by_seam: Mutex<BTreeMap<String, u64>>,
-    log: Mutex<Vec<String>>,
+    watch: Option<Watch>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    by_seam: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    /// All gates, or the last ones when somebody watches: there they are many.
+    log: VecDeque<String>,
+    /// FNV-1a over the names and times of all gates.
+    hash: u64,
+    calls: BTreeMap<usize, u64>,
+    /// Calls of the ledger at one instant.
+    instant: (Millis, u64),
+    faults: u64,
+    violation: Option<String>,
 }
 
 impl Keeper {
     pub fn new(kill_at: Option<u64>, mutant: Option<&'static str>) -> Keeper {
+        Keeper::with(kill_at.map_or(Kill::Never, Kill::At), mutant, None)
+    }
+
+    pub fn with(kill: Kill, mutant: Option<&'static str>, watch: Option<Watch>) -> Keeper {
         Keeper {
             passed: AtomicU64::new(0),
-            kill_at,
+            kill,
             dead: AtomicBool::new(false),
             died: Notify::new(),
             mutant,
-            by_seam: Mutex::new(BTreeMap::new()),
-            log: Mutex::new(Vec::new()),
+            watch,
+            seen: Mutex::new(Seen { hash: 0xcbf2_9ce4_8422_2325, ..Seen::default() }),
         }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
     }
 
     pub fn passed(&self) -> u64 {
@@ -50,14 +111,69 @@ impl Keeper {
         }
     }
 
+    fn die(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+        self.died.notify_waiters();
+    }
+
     pub fn by_seam(&self) -> BTreeMap<String, u64> {
-        self.by_seam.lock().unwrap().clone()
+        let seen = self.seen();
+        let named = seen.by_seam.iter().flat_map(|(seam, details)| {
+            details.iter().map(move |(detail, number)| (format!("{seam}: {detail}"), *number))
+        });
+        named.collect()
     }
 
     /// The last gates before the end, for a person who looks for the cause.
     pub fn last(&self, number: usize) -> Vec<String> {
-        let log = self.log.lock().unwrap();
-        log[log.len().saturating_sub(number)..].to_vec()
+        let seen = self.seen();
+        seen.log.iter().skip(seen.log.len().saturating_sub(number)).cloned().collect()
+    }
+
+    /// Names and times of all gates in one number.
+    pub fn hash(&self) -> u64 {
+        self.seen().hash
+    }
+
+    /// How many calls of the ledger failed.
+    pub fn faults(&self) -> u64 {
+        self.seen().faults
+    }
+
+    /// What was wrong after a transaction.
+    pub fn violation(&self) -> Option<String> {
+        self.seen().violation.clone()
+    }
+
+    fn dies_at(&self, gate: u64, seen: &Seen, seam: &str, detail: &str) -> bool {
+        match &self.kill {
+            Kill::Never => false,
+            Kill::At(at) => *at == gate,
+            Kill::On(name, nth) => {
+                let Some(rest) = name.strip_prefix(seam).and_then(|rest| rest.strip_prefix(": ")) else { return false };
+                let counts = seen.by_seam.get(seam).into_iter().flatten();
+                let like: u64 = counts.filter(|(known, _)| known.starts_with(rest)).map(|(_, number)| number).sum();
+                detail.starts_with(rest) && like == *nth
+            }
+        }
+    }
+
+    fn look(&self, watch: &Watch) -> Option<String> {
+        let listed = "SELECT ifnull(sum(c.bytes), 0) FROM content c JOIN stream s ON s.id = c.stream WHERE s.origin = 'listed' AND c.bytes > 0";
+        let total = "SELECT value FROM meta WHERE key = 'stored_bytes'";
+        let ask = |sql: &str| watch.memory.with(|it| it.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)));
+        // cheap first: everything that is stored
+        if ask(total).ok()? <= watch.bound {
+            return None;
+        }
+        let bytes = ask(listed).ok()?;
+        (bytes > watch.bound).then(|| format!("I6: {bytes} bytes of bodies are stored, more than {}", watch.bound))
+    }
+}
+
+fn fnv(hash: &mut u64, bytes: &[u8]) {
+    for byte in bytes {
+        *hash = (*hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
     }
 }
 
@@ -67,11 +183,31 @@ impl GateKeeper for Keeper {
             return false;
         }
         let gate = self.passed.fetch_add(1, Ordering::Relaxed) + 1;
-        *self.by_seam.lock().unwrap().entry(format!("{seam}: {detail}")).or_default() += 1;
-        self.log.lock().unwrap().push(format!("{gate} {seam}: {detail}"));
-        if Some(gate) == self.kill_at {
-            self.dead.store(true, Ordering::Relaxed);
-            self.died.notify_waiters();
+        let mut seen = self.seen();
+        let details = seen.by_seam.entry(seam).or_default();
+        match details.get_mut(detail) {
+            Some(number) => *number += 1,
+            None => drop(details.insert(detail.to_owned(), 1)),
+        }
+        match &self.watch {
+            None => seen.log.push_back(format!("{gate} {seam}: {detail}")),
+            Some(watch) => {
+                let now = watch.clock.millis();
+                fnv(&mut seen.hash, seam.as_bytes());
+                fnv(&mut seen.hash, detail.as_bytes());
+                fnv(&mut seen.hash, &now.to_le_bytes());
+                if seen.log.len() == 12 {
+                    seen.log.pop_front();
+                }
+                seen.log.push_back(format!("{gate} {seam}: {detail}"));
+                if seam == "ledger committed" && seen.violation.is_none() {
+                    seen.violation = self.look(watch).map(|words| format!("{words} after gate {gate}, {detail}"));
+                }
+            }
+        }
+        if self.dies_at(gate, &seen, seam, detail) {
+            drop(seen);
+            self.die();
             return false;
         }
         true
@@ -83,5 +219,34 @@ impl GateKeeper for Keeper {
 
     fn mutant(&self, name: &str) -> bool {
         self.mutant == Some(name)
+    }
+
+    fn fault(&self, call: &str) -> Option<LedgerFault> {
+        let watch = self.watch.as_ref()?;
+        let now = watch.clock.millis();
+        let mut seen = self.seen();
+        if seen.instant.0 != now {
+            seen.instant = (now, 0);
+        }
+        seen.instant.1 += 1;
+        if seen.instant.1 == SPIN && !self.is_dead() {
+            seen.violation = Some(format!(
+                "I5: {SPIN} calls of the ledger and no time has passed, the last one is {call}: a loop spins"
+            ));
+            drop(seen);
+            self.die();
+            return None;
+        }
+        for (rule, broken) in watch.broken.iter().enumerate() {
+            if (broken.from..broken.until).contains(&now) && call.starts_with(broken.call) {
+                let count = seen.calls.entry(rule).or_default();
+                *count += 1;
+                if count.is_multiple_of(broken.every) {
+                    seen.faults += 1;
+                    return Some(broken.fault);
+                }
+            }
+        }
+        None
     }
 }

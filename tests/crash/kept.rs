@@ -15,7 +15,7 @@ pub fn kept(stage: &Stage, sink: &str) -> Result<BTreeSet<EventId>, String> {
         checks::column(stage, &quarantined, |row| row.get::<_, [u8; 16]>(0))?.into_iter().map(EventId).collect();
     let requeued = format!(
         "SELECT d.progress - k.first, k.body FROM delivery d JOIN content c ON c.id = d.content JOIN chunk k ON k.content = c.id
-         WHERE d.sink = {named} AND d.lost = 0 AND c.content_id LIKE 'quarantine-%'"
+         JOIN stream s ON s.id = c.stream WHERE d.sink = {named} AND d.lost = 0 AND s.origin = 'requeue'"
     );
     for (progress, body) in
         checks::column(stage, &requeued, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?

@@ -1,6 +1,7 @@
 //! The destinations of the scenario: a real file, and a fake that fails in every way that a sink can.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -28,6 +29,8 @@ pub struct Taken {
 #[derive(Clone, Default)]
 pub struct Destination {
     taken: Arc<Mutex<Vec<Taken>>>,
+    /// The ids of `taken`.
+    known: Arc<Mutex<BTreeSet<EventId>>>,
     calls: Arc<AtomicU64>,
     blocked: Arc<AtomicBool>,
     poison: Arc<Mutex<Option<Poison>>>,
@@ -37,6 +40,8 @@ pub struct Destination {
     first: Arc<Mutex<(usize, Vec<EventId>)>>,
     deaf: Arc<Mutex<Option<Deaf>>>,
     pub failures: Arc<AtomicU64>,
+    /// How many repeats its failures, and the agent's deaths, explain.
+    allowed: Arc<AtomicU64>,
 }
 
 /// Messages that this destination does not take, and how it says so.
@@ -117,6 +122,44 @@ impl Destination {
         self.tokens.lock().unwrap().clone()
     }
 
+    /// It is offered something; returns the number of the call, from 0.
+    pub fn called(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Keeps the ids of what it takes, nothing else.
+    pub fn take(&self, ids: impl Iterator<Item = EventId>) {
+        let nothing: Arc<str> = Arc::from("");
+        self.keep(ids.map(|id| Taken { id, operation: Arc::clone(&nothing), body: String::new() }));
+    }
+
+    fn keep(&self, messages: impl Iterator<Item = Taken>) {
+        let (mut taken, mut known) = (self.taken.lock().unwrap(), self.known.lock().unwrap());
+        for message in messages {
+            known.insert(message.id);
+            taken.push(message);
+        }
+    }
+
+    /// The ids of what was taken.
+    pub fn known(&self) -> BTreeSet<EventId> {
+        self.known.lock().unwrap().clone()
+    }
+
+    /// How many messages came again.
+    pub fn repeats(&self) -> u64 {
+        (self.taken.lock().unwrap().len() - self.known.lock().unwrap().len()) as u64
+    }
+
+    /// A failure, or a death of the agent, explains so many repeats.
+    pub fn may_repeat(&self, messages: u64) {
+        self.allowed.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    pub fn allowed_repeats(&self) -> u64 {
+        self.allowed.load(Ordering::Relaxed)
+    }
+
     /// How often something was offered.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
@@ -173,7 +216,7 @@ struct Open {
 
 impl Open {
     fn take(&self, batch: &[Message]) {
-        self.destination.taken.lock().unwrap().extend(batch.iter().map(|message| Taken {
+        self.destination.keep(batch.iter().map(|message| Taken {
             id: message.id,
             operation: Arc::clone(&message.operation),
             body: String::from_utf8_lossy(&message.body).into_owned(),
@@ -344,18 +387,4 @@ pub fn file(path: &std::path::Path) -> Box<dyn CheckedSink> {
         Ok(checked) => Box::new(InPlace(checked)),
         Err(errors) => panic!("{errors}"),
     }
-}
-
-/// The ids of the whole lines of a file.
-pub fn ids_of(path: &std::path::Path) -> Vec<EventId> {
-    let text = std::fs::read(path).unwrap_or_default();
-    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-    text[..whole]
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| {
-            let event: serde_json::Value = serde_json::from_slice(line).expect("a whole line of JSON");
-            event["metadata"]["uid"].as_str().expect("an id").parse().expect("a UUID")
-        })
-        .collect()
 }

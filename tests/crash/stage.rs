@@ -18,12 +18,14 @@ use auditferry::{
     source::{SecretReader, Settings, office365::Office365},
     world::{Gate, Transport, World},
 };
-use auditferry_contract::{Cause, CheckedSink, Env, EventId, SecretRef, SecretString};
+use auditferry_contract::{Cause, CheckedSink, Env, EventId, Limits, SecretRef, SecretString};
 use bytes::Bytes;
 
 use crate::{
     keeper::Keeper,
+    seeds::moody::{Moody, Script},
     sinks::{Destination, Shaky},
+    truth::Ids,
     world::{Origins, VirtualClock, world},
 };
 
@@ -41,6 +43,11 @@ pub struct SinkPlan {
     pub age: Duration,
     /// The fake logs in with the stage's token.
     pub token: bool,
+    /// The fake follows this script, within these limits.
+    pub script: Option<(Arc<Script>, Limits)>,
+    /// Tenants whose streams it takes; `None`: all.
+    pub tenants: Option<Vec<String>>,
+    pub filter: Filter,
 }
 
 impl SinkPlan {
@@ -53,6 +60,9 @@ impl SinkPlan {
             settle: Duration::ZERO,
             age: Duration::ZERO,
             token: false,
+            script: None,
+            tenants: None,
+            filter: Filter::default(),
         }
     }
 
@@ -63,6 +73,11 @@ impl SinkPlan {
     pub fn file(name: &'static str, folder: &Path) -> SinkPlan {
         SinkPlan { file: Some(folder.join(name)), ..SinkPlan::fake(name) }
     }
+}
+
+/// The ledger could not be used at the start: the process ends, and whoever supervises it starts it again.
+pub fn restarts(keeper: &Keeper, lived: &Result<(), AgentError>) -> bool {
+    matches!(lived, Err(AgentError::Ledger(error)) if error.passes() && keeper.passed() <= 2)
 }
 
 /// Everything that outlives an agent.
@@ -91,6 +106,8 @@ pub struct Stage {
     /// What sinks that have one log in with.
     pub token: Arc<Mutex<String>>,
     lives: u64,
+    /// The ids of contents, worked out once.
+    pub ids: Mutex<BTreeMap<String, Arc<Ids>>>,
 }
 
 struct TestEnv(Arc<Mutex<String>>);
@@ -140,12 +157,13 @@ impl Stage {
             told: Origins::default(),
             token: Arc::new(Mutex::new("first".into())),
             lives: 0,
+            ids: Mutex::default(),
         }
     }
 
+    /// The true time, whatever the machine takes for it.
     pub fn now(&self) -> Millis {
-        use auditferry::world::Clock as _;
-        self.clock.now().as_millisecond()
+        self.clock.millis()
     }
 
     /// The ledger as a person would read it, past all gates.
@@ -261,28 +279,32 @@ impl Stage {
 
     fn sink(&self, plan: &SinkPlan) -> SinkSetup {
         let destination = self.destinations[plan.name].clone();
-        let checked: Box<dyn CheckedSink> = match &plan.file {
-            None => Box::new(Shaky {
+        let clock = Arc::clone(&self.clock);
+        let checked: Box<dyn CheckedSink> = match (&plan.file, &plan.script) {
+            (Some(path), _) => crate::sinks::file(path),
+            (None, Some((script, limits))) => {
+                Box::new(Moody { script: Arc::clone(script), destination, clock, limits: limits.clone() })
+            }
+            (None, None) => Box::new(Shaky {
                 destination,
                 faulty: plan.faulty,
                 settle: plan.settle,
                 age: plan.age,
                 token: plan.token,
             }),
-            Some(path) => crate::sinks::file(path),
+        };
+        let limits = match &plan.script {
+            Some((_, limits)) => limits.clone(),
+            None => Limits { batch_messages: crate::sinks::BATCH, batch_age: plan.age, ..checked.limits() },
         };
         SinkSetup {
             name: plan.name.into(),
-            limits: auditferry_contract::Limits {
-                batch_messages: crate::sinks::BATCH,
-                batch_age: plan.age,
-                ..checked.limits()
-            },
+            limits,
             checked,
             codec: codec::by_name("ocsf", CodecOptions { raw_data: false }).unwrap(),
-            filter: Filter::default(),
+            filter: plan.filter.clone(),
             start: plan.start,
-            tenants: None,
+            tenants: plan.tenants.clone(),
         }
     }
 }

@@ -19,15 +19,37 @@ use jiff::Timestamp;
 
 use crate::keeper::Keeper;
 
-/// Virtual time: goes on from life to life, within a life with tokio's paused clock.
+/// Virtual time: goes on from life to life, within a life with tokio's paused clock. The machine may be wrong about it.
 pub struct VirtualClock {
     base: AtomicI64,
     begun: Mutex<Option<tokio::time::Instant>>,
+    /// How far the machine's clock is ahead (milliseconds).
+    ahead: AtomicI64,
 }
 
 impl VirtualClock {
     pub fn new(start: Timestamp) -> Arc<VirtualClock> {
-        Arc::new(VirtualClock { base: AtomicI64::new(start.as_millisecond()), begun: Mutex::new(None) })
+        Arc::new(VirtualClock {
+            base: AtomicI64::new(start.as_millisecond()),
+            begun: Mutex::new(None),
+            ahead: AtomicI64::new(0),
+        })
+    }
+
+    /// The true time.
+    pub fn millis(&self) -> i64 {
+        let elapsed = self.begun.lock().unwrap().map_or(Duration::ZERO, |begun| begun.elapsed());
+        self.base.load(Ordering::Relaxed) + elapsed.as_millis() as i64
+    }
+
+    /// The machine's clock jumps.
+    pub fn jump(&self, by: i64) {
+        self.ahead.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// What the machine takes for the time.
+    pub fn machine(&self) -> i64 {
+        self.millis() + self.ahead.load(Ordering::Relaxed)
     }
 
     /// A new runtime begins: time goes on from here.
@@ -42,7 +64,7 @@ impl VirtualClock {
 
     /// The runtime ends; the next one begins `pause` later.
     pub fn end(&self, pause: Duration) {
-        let now = self.now().as_millisecond();
+        let now = self.millis();
         *self.begun.lock().unwrap() = None;
         self.base.store(now + pause.as_millis() as i64, Ordering::Relaxed);
     }
@@ -51,13 +73,26 @@ impl VirtualClock {
 #[async_trait]
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
-        let elapsed = self.begun.lock().unwrap().map_or(Duration::ZERO, |begun| begun.elapsed());
-        Timestamp::from_millisecond(self.base.load(Ordering::Relaxed) + elapsed.as_millis() as i64).unwrap()
+        Timestamp::from_millisecond(self.millis()).unwrap()
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the clock of the test")]
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+}
+
+/// The agent's clock: the machine's.
+struct Machine(Arc<VirtualClock>);
+
+#[async_trait]
+impl Clock for Machine {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.0.machine()).unwrap()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.0.sleep(duration).await;
     }
 }
 
@@ -131,7 +166,7 @@ pub fn world(service: InProcess, clock: &Arc<VirtualClock>, keeper: &Arc<Keeper>
     let gate = Gate::watched(Arc::clone(keeper) as _);
     World {
         http: Arc::new(Gated { service, gate: gate.clone(), told: Arc::clone(told) }),
-        clock: Arc::clone(clock) as _,
+        clock: Arc::new(Machine(Arc::clone(clock))),
         random: Arc::new(Seeded(AtomicU64::new(seed))),
         gate,
     }

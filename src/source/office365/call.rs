@@ -175,6 +175,7 @@ impl Inner {
     /// Learns how far the service's clock is from ours. A `Date` between sending and receiving says that they agree.
     fn learn(&self, headers: &HeaderMap, sent: Timestamp) {
         let Some(date) = listing::date(headers) else { return };
+        *lock(&self.heard) = Some(date);
         let now = self.clock.now();
         let second = SignedDuration::from_secs(1);
         let agrees = date.duration_since(sent) >= -second && date <= now;

@@ -62,6 +62,8 @@ struct Inner {
     quota: Arc<Quota>,
     counters: Counters,
     offset: Mutex<SignedDuration>,
+    /// The last `Date` of the service.
+    heard: Mutex<Option<Timestamp>>,
     /// When each subscription was started last.
     started: Mutex<BTreeMap<String, Timestamp>>,
 }
@@ -151,6 +153,7 @@ impl Office365 {
             quota,
             counters: Counters::default(),
             offset: Default::default(),
+            heard: Default::default(),
             started: Default::default(),
             settings,
         })))
@@ -165,15 +168,8 @@ impl Office365 {
     /// the list itself could not be had.
     pub async fn ensure_subscriptions(&self) -> Result<Vec<SubscriptionState>, SourceError> {
         let inner = &*self.0;
-        let ask = inner.ask(Operation::ListSubscriptions, Method::GET, "subscriptions/list", &[], "")?;
-        let (_, body) = inner.call_whole(&ask, LISTING_BYTES).await?;
-        let found = listing::subscriptions(&body).map_err(|error| inner.unreadable(&ask, &error))?;
         let mut states = Vec::new();
-        for content_type in &inner.settings.content {
-            let status = found
-                .iter()
-                .find(|s| s.content_type.as_deref().is_some_and(|c| c.eq_ignore_ascii_case(content_type)))
-                .map(|s| s.status.as_deref().map(str::to_ascii_lowercase));
+        for (content_type, status) in inner.subscriptions().await? {
             let outcome = match status.as_ref().map(Option::as_deref) {
                 Some(Some("enabled")) => Ok(Subscription::AlreadyEnabled),
                 // a row without a status says nothing: starting it tells
@@ -186,6 +182,17 @@ impl Office365 {
             states.push(SubscriptionState { content_type: content_type.clone(), outcome });
         }
         Ok(states)
+    }
+
+    /// Content types of which the service says that they are not enabled now, but for those started so lately that it may not show them yet.
+    /// Starts nothing.
+    pub async fn subscriptions_off(&self) -> Result<Vec<String>, SourceError> {
+        let found = self.0.subscriptions().await?.into_iter();
+        let off = found.filter(|(content_type, status)| match status {
+            None => !self.0.started_lately(content_type),
+            Some(status) => status.as_ref().is_some_and(|status| status != "enabled"),
+        });
+        Ok(off.map(|(content_type, _)| content_type.clone()).collect())
     }
 
     /// One page of the contents that became available in `window`.
@@ -240,6 +247,11 @@ impl Office365 {
     /// The service's time now: what windows are reckoned from.
     pub fn service_now(&self) -> Timestamp {
         self.0.service_now()
+    }
+
+    /// What the service last said the time is: it is at least this late there, whatever this machine's clock does meanwhile.
+    pub fn service_heard(&self) -> Option<Timestamp> {
+        *lock(&self.0.heard)
     }
 
     /// Until when the tenant is backed off, as a wait from now; `None`: requests may go out.
@@ -302,10 +314,27 @@ impl Inner {
         }
     }
 
-    async fn start(&self, content_type: &str, done: Subscription) -> Result<Subscription, SourceError> {
+    /// The configured content types, each with the status that the service shows: none without a row, none in a row without a status.
+    async fn subscriptions(&self) -> Result<Vec<(&String, Option<Option<String>>)>, SourceError> {
+        let ask = self.ask(Operation::ListSubscriptions, Method::GET, "subscriptions/list", &[], "")?;
+        let (_, body) = self.call_whole(&ask, LISTING_BYTES).await?;
+        let found = listing::subscriptions(&body).map_err(|error| self.unreadable(&ask, &error))?;
+        let status = |content_type: &str| {
+            let row =
+                found.iter().find(|s| s.content_type.as_deref().is_some_and(|c| c.eq_ignore_ascii_case(content_type)));
+            row.map(|s| s.status.as_deref().map(str::to_ascii_lowercase))
+        };
+        Ok(self.settings.content.iter().map(|content_type| (content_type, status(content_type))).collect())
+    }
+
+    fn started_lately(&self, content_type: &str) -> bool {
         let now = self.clock.now();
-        let recently = |at: &Timestamp| now >= *at && now.duration_since(*at) < START_PAUSE;
-        if lock(&self.started).get(content_type).is_some_and(recently) {
+        let lately = |at: &Timestamp| now >= *at && now.duration_since(*at) < START_PAUSE;
+        lock(&self.started).get(content_type).is_some_and(lately)
+    }
+
+    async fn start(&self, content_type: &str, done: Subscription) -> Result<Subscription, SourceError> {
+        if self.started_lately(content_type) {
             return Ok(Subscription::Pending);
         }
         let query = [("contentType", content_type)];

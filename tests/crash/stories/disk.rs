@@ -7,34 +7,9 @@ use auditferry::ledger::Millis;
 use super::{HOUR, MINUTE, after, arrived_once, calm, live};
 use crate::{
     checks,
+    disk::{fill, make_room},
     stage::{SinkPlan, Stage},
 };
-
-/// Leaves SQLite no page: the file may not grow, and what is free in it is taken.
-fn fill(stage: &Stage) {
-    stage
-        .memory
-        .with(|connection| {
-            connection.execute_batch("CREATE TABLE IF NOT EXISTS filler (bytes BLOB)")?;
-            let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
-            for size in [20_000, 3_000, 300] {
-                while connection.execute("INSERT INTO filler VALUES (zeroblob(?))", [size]).is_ok() {}
-            }
-            Ok(())
-        })
-        .unwrap();
-}
-
-fn make_room(stage: &Stage) {
-    stage
-        .memory
-        .with(|connection| {
-            connection.query_row("PRAGMA max_page_count = 1000000000", [], |_| Ok(()))?;
-            connection.execute_batch("DROP TABLE filler")
-        })
-        .unwrap();
-}
 
 #[test]
 fn while_the_disk_is_full_the_agent_says_so_and_goes_on_by_itself_when_there_is_space_again() {

@@ -1,4 +1,9 @@
-//! One faulty scenario: four hours of contents, a service and a sink that fail, a sink that is added on the way.
+//! The scenarios that are killed at every gate. The first: four hours of contents, a service and a sink that fail, a sink that is added on
+//! the way; [`bodies`] and [`requests`] reach what it doesn't.
+
+pub mod bodies;
+pub mod play;
+pub mod requests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,7 +20,7 @@ use crate::{
     stage::{SinkPlan, Stage},
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub const MINUTE: Duration = Duration::from_secs(60);
 
 /// What a run that passed tells.
 pub struct Outcome {

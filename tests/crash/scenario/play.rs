@@ -1,0 +1,94 @@
+//! Plays phases one after the other; a death begins the next life within its phase.
+
+use std::{sync::Arc, time::Duration};
+
+use auditferry::ledger::Millis;
+
+use super::Outcome;
+use crate::{
+    checks,
+    keeper::{Broken, Keeper, Kill, Watch},
+    stage::{self, SinkPlan, Stage},
+};
+
+/// A stretch of time with one configuration.
+pub struct Phase<'a> {
+    pub sinks: Vec<SinkPlan>,
+    /// Until then, or until `over` says so.
+    pub until: Millis,
+    pub over: Box<dyn Fn(&Stage) -> bool + 'a>,
+    /// Once, before it begins.
+    pub before: Box<dyn Fn(&mut Stage) + 'a>,
+    /// At every look.
+    pub meanwhile: Box<dyn Fn(&Stage) + 'a>,
+    /// When it is over, this sink has waited for nothing.
+    pub prompt: Option<&'static str>,
+}
+
+impl Phase<'_> {
+    pub fn new<'a>(sinks: &[SinkPlan], until: Millis) -> Phase<'a> {
+        Phase {
+            sinks: sinks.to_vec(),
+            until,
+            over: Box::new(|_| false),
+            before: Box::new(|_| {}),
+            meanwhile: Box::new(|_| {}),
+            prompt: None,
+        }
+    }
+}
+
+/// Runs the phases. The last one must have come to its end before its time is over.
+pub fn play(
+    stage: &mut Stage,
+    phases: Vec<Phase<'_>>,
+    broken: &[Broken],
+    bound: i64,
+    kill_at: Option<u64>,
+    mutant: Option<&'static str>,
+) -> Result<Outcome, String> {
+    let watch = |stage: &Stage| {
+        let (clock, memory) = (Arc::clone(&stage.clock), stage.memory.clone());
+        Some(Watch { clock, memory, bound, broken: broken.to_vec() })
+    };
+    let first = Arc::new(Keeper::with(kill_at.map_or(Kill::Never, Kill::At), mutant, watch(stage)));
+    let mut keeper = Arc::clone(&first);
+    let (mut kills, mut sinks) = (0, Vec::new());
+    for phase in phases {
+        (phase.before)(stage);
+        sinks = phase.sinks;
+        loop {
+            let limit = Duration::from_millis((phase.until - stage.now()).max(60_000) as u64);
+            let done = |stage: &Stage| {
+                (phase.meanwhile)(stage);
+                (phase.over)(stage)
+            };
+            let lived = stage.live(&keeper, &sinks, limit, done);
+            let context = |error: String| format!("{error}\n  last gates: {}", keeper.last(4).join(" · "));
+            let restarts = stage::restarts(&keeper, &lived);
+            if !restarts {
+                lived.map_err(|error| context(format!("the agent ended: {error}")))?;
+            }
+            if let Some(words) = keeper.violation() {
+                return Err(words);
+            }
+            checks::always(stage, &sinks).map_err(context)?;
+            if !keeper.is_dead() && !restarts {
+                for sink in sinks.iter().filter(|sink| Some(sink.name) == phase.prompt) {
+                    checks::nothing_waits(stage, sink, 80 * 60_000).map_err(context)?;
+                }
+                break;
+            }
+            kills += u64::from(keeper.is_dead());
+            // the next life is not killed, but is the same mutant
+            keeper = Arc::new(Keeper::with(Kill::Never, mutant, watch(stage)));
+        }
+    }
+    let owed = super::owed(stage);
+    if owed != 0 {
+        return Err(format!("I3: {owed} deliveries are still owed when all should have been delivered"));
+    }
+    checks::at_the_end(stage, &sinks, kills)?;
+    let records = sinks.iter().map(|sink| checks::received(stage, sink).len()).min().unwrap_or(0);
+    Ok(Outcome { passed: first.passed(), gates: first.by_seam(), records, log: first.last(usize::MAX) })
+}

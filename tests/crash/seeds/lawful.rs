@@ -1,0 +1,88 @@
+//! What must hold in a random scenario beside what always holds.
+
+use std::collections::BTreeSet;
+
+use auditferry::{ledger::Millis, simulator::faults::Odd};
+
+use super::plan::{MINUTE, Plan};
+use crate::{
+    checks,
+    stage::{SinkPlan, Stage},
+    truth,
+};
+
+/// I6: bodies that the service listed may take so many bytes. One content per sink above the budget, and one round of fetches: up to four of
+/// each tenant were begun while there was room.
+pub fn bound(plan: &Plan, stage: &Stage) -> i64 {
+    let Ok(budget) = i64::try_from(plan.budget) else { return i64::MAX };
+    if plan.budget >= 1 << 30 {
+        return budget;
+    }
+    let largest = truth::largest(&stage.profile, plan.calm_at);
+    budget + largest * (plan.sinks.len() + 4 * plan.profile.tenants.len()) as i64
+}
+
+/// Deliveries that are still owed and can be made: of bodies that are no JSON only the expiry is left.
+pub fn owed(stage: &Stage, plan: &Plan) -> i64 {
+    let owed = checks::column(
+        stage,
+        "SELECT c.content_id FROM delivery d JOIN content c ON c.id = d.content JOIN sink k ON k.id = d.sink WHERE d.lost = 0 AND k.configured = 1",
+        |row| row.get::<_, String>(0),
+    );
+    let Ok(mut owed) = owed else { return -1 };
+    if !owed.is_empty()
+        && plan.profile.tenants.iter().any(|it| it.faults.contents.iter().any(|it| it.odd == Odd::NotJson))
+    {
+        let simulator = stage.simulator.lock().unwrap();
+        let now = jiff::Timestamp::from_millisecond(stage.now()).unwrap();
+        let unreadable: BTreeSet<String> =
+            simulator.truth(now).filter(|truth| !truth.readable).map(|truth| truth.content.id).collect();
+        owed.retain(|content| !unreadable.contains(content));
+    }
+    owed.len() as i64
+}
+
+/// I3: at the end nothing is owed any more.
+pub fn everything_arrived(stage: &Stage, plan: &Plan) -> Result<(), String> {
+    let owed = owed(stage, plan);
+    if owed == 0 {
+        return Ok(());
+    }
+    let late = (stage.now() - plan.calm_at) / MINUTE;
+    let some = checks::column(
+        stage,
+        "SELECT k.name || ' ' || c.content_id || ' state ' || c.state || ' ready ' || d.ready || ' progress ' || d.progress || ' of ' || ifnull(c.records, '?')
+           || ' attempts ' || c.attempts || ' retry_at ' || c.retry_at || ' error ' || ifnull(c.error, '-')
+         FROM delivery d JOIN content c ON c.id = d.content JOIN sink k ON k.id = d.sink WHERE d.lost = 0 AND k.configured = 1 LIMIT 3",
+        |row| row.get::<_, String>(0),
+    )?;
+    let troubles = checks::column(stage, "SELECT name || ': ' || words FROM trouble", |row| row.get::<_, String>(0))?;
+    Err(format!(
+        "I3: {owed} deliveries are still owed {late} min after the last trouble:\n    {}\n    {}",
+        some.join("\n    "),
+        troubles.join("\n    ")
+    ))
+}
+
+/// I11: the bearer token goes to the service alone.
+pub fn token_stays_home(stage: &Stage) -> Result<(), String> {
+    let told = stage.told.lock().unwrap();
+    match told.iter().find(|origin| **origin != stage.profile.base_url) {
+        None => Ok(()),
+        Some(origin) => Err(format!("I11: {origin} got the bearer token")),
+    }
+}
+
+/// I5: while nothing but sinks gives trouble, a sink that is well has everything a little after it could be seen.
+pub fn nobody_waits(stage: &Stage, plan: &Plan, sinks: &[SinkPlan], begun: Millis) -> Result<(), String> {
+    const PATIENCE: Millis = 80 * MINUTE;
+    let now = stage.now();
+    let poll = plan.poll.as_millis() as Millis;
+    if now - begun < PATIENCE + poll {
+        return Ok(());
+    }
+    for sink in sinks.iter().filter(|it| it.script.as_ref().is_some_and(|(script, _)| script.is_healthy())) {
+        checks::nothing_waits(stage, sink, PATIENCE + poll)?;
+    }
+    Ok(())
+}
