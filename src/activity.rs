@@ -1,13 +1,13 @@
 //! What the running agent knows beyond the ledger: pulses, attempts, last errors. Lost at a restart, and not missed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::Notify;
 
-use crate::ledger::Millis;
+use crate::{budget::Sizes, ledger::Millis};
 
 /// A loop that has not turned for this long, and does not sleep until a time to come, hangs (milliseconds).
 const HUNG: Millis = 5 * 60_000;
@@ -76,12 +76,59 @@ struct Known {
     ledger_error: Option<String>,
     fetch_failures: BTreeMap<String, u64>,
     started: Option<Millis>,
+    sizes: Sizes,
+}
+
+/// Contents of which some sink has messages out or unsettled: a body dropped now would be fetched and sent once more.
+#[derive(Clone, Default)]
+pub struct Underway(Arc<Mutex<BTreeMap<i64, usize>>>);
+
+impl Underway {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, usize>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Holds these contents until what is returned is dropped.
+    pub fn hold(&self, contents: BTreeSet<i64>) -> Hold {
+        let mut held = self.lock();
+        for content in &contents {
+            *held.entry(*content).or_default() += 1;
+        }
+        Hold { contents, of: self.clone() }
+    }
+
+    /// All that are held now.
+    pub fn contents(&self) -> Vec<i64> {
+        self.lock().keys().copied().collect()
+    }
+}
+
+/// Ends when it is dropped.
+pub struct Hold {
+    contents: BTreeSet<i64>,
+    of: Underway,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut held = self.of.lock();
+        for content in &self.contents {
+            if let Some(holds) = held.get_mut(content) {
+                *holds -= 1;
+                if *holds == 0 {
+                    held.remove(content);
+                }
+            }
+        }
+    }
 }
 
 /// Shared by the loops, written by each for itself, read by whoever renders.
 #[derive(Clone, Default)]
 pub struct Activity {
     known: Arc<Mutex<Known>>,
+    /// What is on its way to a sink.
+    pub underway: Underway,
     /// The wake-ups.
     pub hints: Arc<Hints>,
 }
@@ -100,6 +147,11 @@ impl Activity {
     /// Changes what is known of a stream, named `tenant/content type`.
     pub fn stream(&self, name: &str, change: impl FnOnce(&mut StreamActivity)) {
         change(self.lock().streams.entry(name.to_owned()).or_default());
+    }
+
+    /// Looks at, or adds to, the sizes of bodies that were dropped.
+    pub fn sizes<T>(&self, look: impl FnOnce(&mut Sizes) -> T) -> T {
+        look(&mut self.lock().sizes)
     }
 
     /// A loop turned, and sleeps until `until` at most.

@@ -2,7 +2,10 @@
 //!
 //! Bodies are kept compressed up to a budget. While there is room (a quarter of the budget free) everything owed is fetched:
 //! with less, a body would be fetched only to be dropped, over and over. Without room every sink that
-//! has less than its share before it gets its first missing content, so that each moves however long another is down.
+//! has less than its share before it gets its first missing content, so that each moves however long another is down. A body that was dropped
+//! has a size that is known: it comes back with room for it only.
+
+use std::collections::BTreeMap;
 
 /// One sink as the budget sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +21,13 @@ pub struct SinkState {
 /// What to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetch {
-    /// Everything owed.
-    Everything,
+    /// These contents, and then everything owed that fits.
+    Everything {
+        /// The first that each sink misses which has less than its share.
+        first: Vec<i64>,
+        /// Bytes that may be added.
+        room: u64,
+    },
     /// These contents only; there is no room for more.
     Only(Vec<i64>),
 }
@@ -29,7 +37,7 @@ pub enum Fetch {
 pub struct Drop {
     /// The sink with most stored ahead of it.
     pub sink: i64,
-    /// A body that a sink with less than this ahead of it is owed stays (bytes).
+    /// A body that a sink with less than this ahead of it is owed stays (bytes); so does the only one that a sink has, however large.
     pub share: u64,
 }
 
@@ -43,22 +51,53 @@ pub struct Plan {
 }
 
 /// Decides. `total` and `budget` in compressed bytes. A dead sink's share is filled once and kept: health plays no part.
-pub fn plan(sinks: &[SinkState], total: u64, budget: u64) -> Plan {
+pub fn plan(sinks: &[SinkState], total: u64, budget: u64, sizes: &Sizes) -> Plan {
     let share = budget / sinks.len().max(1) as u64;
-    let fetch = if total < budget - budget / 4 {
-        Fetch::Everything
-    } else {
-        let mut contents: Vec<i64> =
-            sinks.iter().filter(|sink| sink.ahead < share).filter_map(|sink| sink.first_missing).collect();
-        contents.sort_unstable();
-        contents.dedup();
-        Fetch::Only(contents)
+    // who has something gets what would have to be dropped again only when it has nothing any more
+    let fits = |sink: &SinkState, content: i64| sink.ahead == 0 || total + sizes.of(content) <= budget;
+    let below = sinks.iter().filter(|sink| sink.ahead < share);
+    let mut first: Vec<i64> =
+        below.filter_map(|sink| sink.first_missing.filter(|content| fits(sink, *content))).collect();
+    first.sort_unstable();
+    first.dedup();
+    let fetch = match (budget - budget / 4).checked_sub(total) {
+        None | Some(0) => Fetch::Only(first),
+        Some(room) => Fetch::Everything { first, room },
     };
     let drop = (total > budget)
         .then(|| sinks.iter().max_by_key(|sink| sink.ahead))
         .flatten()
         .map(|sink| Drop { sink: sink.sink, share });
     Plan { fetch, drop }
+}
+
+/// Sizes of bodies that were dropped. Only so many are remembered; one that is forgotten is fetched and dropped once more.
+#[derive(Clone, Debug, Default)]
+pub struct Sizes(BTreeMap<i64, u64>);
+
+/// A hundred bytes each.
+const REMEMBERED: usize = 10_000;
+
+impl Sizes {
+    /// A body of so many bytes was dropped.
+    pub fn dropped(&mut self, content: i64, bytes: u64) {
+        self.0.insert(content, bytes);
+        while self.0.len() > REMEMBERED {
+            self.0.pop_first();
+        }
+    }
+
+    /// Bytes of a content, as far as they are known.
+    pub fn of(&self, content: i64) -> u64 {
+        self.0.get(&content).copied().unwrap_or(0)
+    }
+
+    /// Whether a content fits what is left of `room`; then it takes its part.
+    pub fn take(&self, content: i64, room: &mut u64) -> bool {
+        let left = room.checked_sub(self.of(content));
+        *room = left.unwrap_or(*room);
+        left.is_some()
+    }
 }
 
 #[cfg(test)]
@@ -73,13 +112,27 @@ mod tests {
 
     #[test]
     fn with_room_everything_is_fetched_and_nothing_dropped() {
-        let plan = plan(&[sink(1, 10, Some(7))], 10, 100);
-        assert_eq!(plan, Plan { fetch: Fetch::Everything, drop: None });
+        let plan = plan(&[sink(1, 10, Some(7))], 10, 100, &Sizes::default());
+        assert_eq!(plan, Plan { fetch: Fetch::Everything { first: vec![7], room: 65 }, drop: None });
+    }
+
+    #[test]
+    fn what_was_dropped_comes_back_when_there_is_room_for_it() {
+        let mut sizes = Sizes::default();
+        sizes.dropped(7, 50);
+        let mut room = 65;
+        assert!(sizes.take(7, &mut room) && room == 15);
+        assert!(!sizes.take(7, &mut room) && room == 15, "a second one of this size does not fit");
+        assert!(sizes.take(8, &mut room), "how large this one is, nobody knows");
+        for content in 0..20_000 {
+            sizes.dropped(content, 1);
+        }
+        assert_eq!((sizes.of(9_999), sizes.of(10_000)), (0, 1));
     }
 
     #[test]
     fn without_room_a_living_sink_still_moves() {
-        let plan = plan(&[sink(1, 0, Some(7)), sink(2, 100, Some(9))], 100, 100);
+        let plan = plan(&[sink(1, 0, Some(7)), sink(2, 100, Some(9))], 100, 100, &Sizes::default());
         assert_eq!(plan.fetch, Fetch::Only(vec![7]), "the dead sink has its share and gets no more");
         assert_eq!(plan.drop, None, "at the budget nothing has to go");
     }
@@ -87,11 +140,11 @@ mod tests {
     proptest! {
         /// Contents of random sizes arrive; one sink is dead, the others take what is stored at once.
         #[test]
-        fn every_living_sink_moves_and_the_total_is_bounded(sizes in prop::collection::vec(1u64..20, 1..200), living in 1usize..4) {
+        fn every_living_sink_moves_and_the_total_is_bounded(sizes in prop::collection::vec(1u64..70, 1..200), living in 1usize..4) {
             let budget = 100u64;
             let contents = sizes.len();
             let mut stored = vec![false; contents];
-            let mut dropped_for_ever = 0;
+            let (mut dropped, mut known) = (vec![0; contents], Sizes::default());
             let mut next = vec![0usize; living];
             for _ in 0..20 * contents {
                 let ahead_dead: u64 = (0..contents).filter(|&c| stored[c]).map(|c| sizes[c]).sum();
@@ -101,25 +154,32 @@ mod tests {
                     sinks.push(sink(n as i64 + 1, ahead, (position..contents).find(|&c| !stored[c]).map(|c| c as i64)));
                 }
                 let total = ahead_dead;
-                prop_assert!(total <= budget + 20 * (living as u64 + 1), "total {total}");
-                let plan = plan(&sinks, total, budget);
+                prop_assert!(total <= budget + 70 * (living as u64 + 1), "total {total}");
+                let plan = plan(&sinks, total, budget, &known);
                 if let Some(drop) = plan.drop {
-                    let needed = |c: usize| sinks.iter().enumerate().skip(1).any(|(n, s)| s.ahead < drop.share && c >= next[n - 1]);
+                    let owed = |n: usize, c: usize| n == 0 || c >= next[n - 1];
+                    let needed = |c: usize| sinks.iter().enumerate().any(|(n, s)| owed(n, c) && (s.ahead < drop.share || s.ahead == sizes[c]));
                     if let Some(back) = (0..contents).rev().find(|&c| stored[c] && !needed(c)) {
                         stored[back] = false;
-                        dropped_for_ever += 1;
+                        dropped[back] += 1;
+                        known.dropped(back as i64, sizes[back]);
                         continue;
                     }
                 }
                 match plan.fetch {
-                    Fetch::Everything => if let Some(c) = (0..contents).find(|&c| !stored[c]) { stored[c] = true },
+                    Fetch::Everything { first, mut room } => {
+                        let fits = (0..contents).find(|&c| !stored[c] && (first.contains(&(c as i64)) || known.take(c as i64, &mut room)));
+                        if let Some(c) = fits { stored[c] = true }
+                    }
                     Fetch::Only(list) => for c in list { stored[c as usize] = true },
                 }
                 for position in &mut next {
                     while *position < contents && stored[*position] { *position += 1 }
                 }
             }
-            prop_assert!(next.iter().all(|&position| position == contents), "{next:?} of {contents}, {dropped_for_ever} drops");
+            prop_assert!(next.iter().all(|&position| position == contents), "{next:?} of {contents}, {dropped:?} drops");
+            // once because nobody knew its size, and once for each living sink that needs it
+            prop_assert!(dropped.iter().all(|&drops| drops <= 1 + living), "{dropped:?} drops");
         }
     }
 }

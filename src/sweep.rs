@@ -116,11 +116,12 @@ impl Sweep {
             if self.world.gate.mutant("no body is dropped") {
                 break;
             }
-            let Some(drop) = budget::plan(&view.states(), view.total, self.body_budget).drop else { break };
-            let bytes = self.ledger.drop_from_back(drop.sink, drop.share, millis(&self.world)).await?;
-            if bytes == 0 {
-                break;
-            }
+            let plan = self.activity.sizes(|sizes| budget::plan(&view.states(), view.total, self.body_budget, sizes));
+            let Some(drop) = plan.drop else { break };
+            let but = self.activity.underway.contents();
+            let dropped = self.ledger.drop_from_back(drop.sink, drop.share, but, millis(&self.world)).await?;
+            let Some((content, bytes)) = dropped else { break };
+            self.activity.sizes(|sizes| sizes.dropped(content, bytes));
             freed += bytes;
         }
         if freed > 0 {

@@ -26,6 +26,7 @@ impl Deliver {
         if steps.is_empty() {
             return None;
         }
+        let hold = self.activity.underway.hold(steps.iter().map(|step| step.content).collect());
         let (ledger, sink, now, most) = (self.ledger.clone(), self.sink, millis(&self.world), self.quarantine);
         Some(
             async move {
@@ -41,6 +42,7 @@ impl Deliver {
                     }
                 }
                 let applied = ledger.confirm(sink, steps.clone(), refused, now).await?;
+                drop(hold);
                 Ok(Confirmed { steps, applied, full: false, refused: count })
             }
             .boxed(),

@@ -18,7 +18,7 @@ use super::{
     verdict::Verdict,
     voice::Voice,
 };
-use crate::ledger::LedgerError;
+use crate::{activity::Hold, ledger::LedgerError};
 
 /// A sink that is open.
 pub(super) struct Open {
@@ -70,6 +70,8 @@ pub(super) struct Course {
     pub reading: Option<BoxFuture<'static, Result<Read, LedgerError>>>,
     pub made: Option<Made>,
     pub confirming: Option<BoxFuture<'static, Result<Confirmed, LedgerError>>>,
+    /// Bodies of what was taken, until its confirmation holds them.
+    pub held: Vec<Arc<Hold>>,
     pub permits: Arc<Semaphore>,
     pub permit: Option<OwnedSemaphorePermit>,
     pub acquiring: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
@@ -114,6 +116,7 @@ impl Course {
             reading: None,
             made: None,
             confirming: None,
+            held: Vec::new(),
             permits: Arc::new(Semaphore::new(limits.in_hand.max(1))),
             permit: None,
             acquiring: None,

@@ -1,5 +1,7 @@
 //! What is made of each thing that happened.
 
+use std::sync::Arc;
+
 use auditferry_contract::Lost;
 use futures_util::future::BoxFuture;
 
@@ -82,7 +84,7 @@ impl Deliver {
         });
         if pieces.is_empty() {
             // what should have been there and is not will not come: waiting for its time would never end
-            let gone = before == 0 && course.confirming.is_none() && course.tracks.gone(&read.due);
+            let gone = before == 0 && course.confirming.is_none() && course.tracks.gone(&read.due, millis(&self.world));
             course.idle = !again && !gone;
             if course.idle && before == 0 && course.flight.is_empty() && course.confirming.is_none() {
                 self.nothing_else(course);
@@ -131,6 +133,7 @@ impl Deliver {
     /// The sink has a whole batch.
     fn taken(&self, course: &mut Course, flown: &Flown) {
         let taken = flown.keys.iter().filter(|key| course.tracks.taken(**key)).count();
+        course.held.push(Arc::clone(&flown.hold));
         self.note_taken(course, taken);
         let now = millis(&self.world);
         self.activity.sink(&self.name, |known| {

@@ -26,6 +26,7 @@ impl Deliver {
         self.free(course);
         if course.confirming.is_none() && course.ledger_pause.is_none() {
             course.confirming = self.confirm(course);
+            course.held.clear();
         }
         let may_change = course.open.is_some() || course.pause.is_some();
         if may_change && course.watching.is_none() && course.closing.is_none() && self.env.watches() {
@@ -85,7 +86,7 @@ impl Deliver {
         }
         let own = made.is_own();
         let batch = Batch::new(std::mem::take(&mut made.messages), Some(Box::new(permit)));
-        let flown = Flown::new(keys, made.bytes, made.newest, own);
+        let flown = Flown::new(keys, made.bytes, made.newest, own, &self.activity.underway);
         course.flight.launch(&self.world, Arc::clone(&open.sink), batch, self.limits.deadline, flown);
         course.lingered = false;
     }

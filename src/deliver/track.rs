@@ -123,6 +123,9 @@ pub(super) enum Admitted {
 /// A wait longer than any policy's comes from a clock that was set back.
 const LONGEST: Millis = 20 * 60_000;
 
+/// What is not there, of a content of which something else is out, is looked for again after this (milliseconds): at once would be over and over.
+const ABSENT: Millis = 1_000;
+
 fn due(history: &History, now: Millis, eager: bool) -> bool {
     eager || history.retry_at <= now || history.retry_at > now + LONGEST
 }
@@ -165,11 +168,19 @@ impl Tracks {
     }
 
     /// The ledger has no body to read for these any more (lost, or dropped): what nobody waits for is not remembered. True: that was something.
-    pub fn gone(&mut self, contents: &[i64]) -> bool {
+    /// The others are looked for again after a while.
+    pub fn gone(&mut self, contents: &[i64], now: Millis) -> bool {
         let before = self.tracks.len();
         for content in contents {
-            if self.tracks.get(content).is_some_and(|track| !track.is_out()) {
+            let Some(track) = self.tracks.get_mut(content) else { continue };
+            if !track.is_out() {
                 self.forget(*content);
+                continue;
+            }
+            for state in &mut track.states {
+                if let State::Waiting(history) = state {
+                    history.retry_at = history.retry_at.max(now + ABSENT);
+                }
             }
         }
         self.tracks.len() < before

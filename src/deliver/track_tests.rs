@@ -89,9 +89,14 @@ fn what_waits_in_a_body_that_is_gone_waits_for_nothing() {
     let (mut tracks, keys) = started(2);
     tracks.back(keys[0], |_| {});
     assert_eq!(tracks.due(0, false), [7]);
-    assert!(!tracks.gone(&[7]), "the other one is out");
+    assert!(!tracks.gone(&[7], 0), "the other one is out");
+    assert_eq!(
+        (tracks.due(999, false), tracks.due(1_000, false)),
+        (vec![], vec![7]),
+        "it is not looked for again at once"
+    );
     tracks.taken(keys[1]);
-    assert!(tracks.gone(&[7]));
+    assert!(tracks.gone(&[7], 0));
     assert_eq!((tracks.next_due(), tracks.positions()), (None, 0));
 }
 

@@ -179,16 +179,14 @@ impl Fetch {
         let now = millis(&self.world);
         let streams = self.ready(busy);
         let view = self.ledger.budget_view(streams.clone(), now).await?;
-        let plan = budget::plan(&view.states(), view.total, self.body_budget);
+        let plan = self.activity.sizes(|sizes| budget::plan(&view.states(), view.total, self.body_budget, sizes));
         if plan.drop.is_some() {
             self.activity.hints.sweep.notify_one();
         }
-        let need = match plan.fetch {
-            // more than there is room for, since some of them are being fetched
-            Wanted::Everything => Need::Everything { live: now - LIVE, streams, each: 2 * PER_TENANT },
-            Wanted::Only(contents) => Need::Only(contents),
+        let found = match plan.fetch {
+            Wanted::Only(contents) => self.ledger.to_fetch(Need::Only(contents), now, 2 * TOGETHER).await?,
+            Wanted::Everything { first, room } => self.fitting(first, room, streams, busy, now).await?,
         };
-        let found = self.ledger.to_fetch(need, now, 2 * TOGETHER).await?;
         let mut per_tenant: BTreeMap<&str, usize> = BTreeMap::new();
         for tenant in busy.values() {
             *per_tenant.entry(tenant).or_default() += 1;
@@ -203,6 +201,32 @@ impl Fetch {
             }
         }
         Ok(found.into_iter().filter(|target| chosen.remove(&target.content)).collect())
+    }
+
+    /// What there is room for: first what a sink waits for, and then all that is owed.
+    async fn fitting(
+        &self,
+        first: Vec<i64>,
+        mut room: u64,
+        streams: Vec<i64>,
+        busy: &BTreeMap<i64, String>,
+        now: Millis,
+    ) -> Result<Vec<FetchTarget>, LedgerError> {
+        let mut found = self.ledger.to_fetch(Need::Only(first), now, 2 * TOGETHER).await?;
+        // more than there is room for, since some of them are being fetched
+        let need = Need::Everything { live: now - LIVE, streams, each: 2 * PER_TENANT };
+        let others = self.ledger.to_fetch(need, now, 2 * TOGETHER).await?;
+        self.activity.sizes(|sizes| {
+            let under_way: u64 = busy.keys().map(|content| sizes.of(*content)).sum();
+            room = room.saturating_sub(under_way);
+            for other in others {
+                let known = found.iter().any(|target| target.content == other.content);
+                if !known && !busy.contains_key(&other.content) && sizes.take(other.content, &mut room) {
+                    found.push(other);
+                }
+            }
+        });
+        Ok(found)
     }
 
     /// One body, to its end: stored, to be tried again, or lost.

@@ -115,12 +115,11 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let unsaid = self.engine.mutant("a subscription that was off is no gap");
         self.write("subscription", move |connection| {
-            let (enabled, listed): (bool, Option<Millis>) = connection
-                .prepare_cached("SELECT enabled, listed FROM stream WHERE id = ?")?
+            let (enabled, from): (bool, Millis) = connection
+                .prepare_cached("SELECT enabled, ifnull(listed, cursor) FROM stream WHERE id = ?")?
                 .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
             if was_off && enabled && !unsaid {
                 // what was published meanwhile can't be had: a stopped subscription is not filled up afterwards
-                let from = listed.unwrap_or(until);
                 gaps::record(
                     connection,
                     &gaps::Found::window(stream, from, until, "subscription disabled", true),
@@ -139,11 +138,10 @@ impl Ledger {
     pub async fn subscription_off(&self, stream: i64, until: Millis, now: Millis) -> Result<(), LedgerError> {
         let unsaid = self.engine.mutant("a subscription that was off is no gap");
         self.write("subscription off", move |connection| {
-            let (enabled, listed): (bool, Option<Millis>) = connection
-                .prepare_cached("SELECT enabled, listed FROM stream WHERE id = ?")?
+            let (enabled, from): (bool, Millis) = connection
+                .prepare_cached("SELECT enabled, ifnull(listed, cursor) FROM stream WHERE id = ?")?
                 .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
             if enabled && !unsaid {
-                let from = listed.unwrap_or(until);
                 gaps::record(
                     connection,
                     &gaps::Found::window(stream, from, until, "subscription disabled", true),

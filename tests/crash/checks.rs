@@ -47,8 +47,8 @@ fn wants(plan: &SinkPlan, record: &Record) -> bool {
 pub fn always(stage: &Stage, plans: &[SinkPlan]) -> Result<(), String> {
     let simulator = stage.simulator.lock().unwrap();
     let published = published(stage, &simulator, stage.now());
-    let service_now = stage.now() + simulator.profile().skew_ms;
     drop(simulator);
+    let service_now = stage.service_now();
     cursor_passes_nothing(stage, &published, service_now)?;
     for plan in plans {
         confirmed_is_taken(stage, plan)?;
@@ -130,10 +130,10 @@ fn key(plan: &SinkPlan) -> String {
 fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
     let taken = settled(stage, plan)?;
     let named = key(plan);
-    // finished contents: their own ids
+    // finished contents: their own ids; what had expired before the sink was there was never for it
     let finished = format!(
         "SELECT s.id FROM seen s JOIN content c ON c.id = s.content JOIN account a ON a.stream = c.stream AND a.sink = {named}
-         WHERE a.since <= c.created AND c.state IN (2, 3) AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.sink = {named} AND d.content = c.id)"
+         JOIN sink k ON k.id = a.sink WHERE a.since <= c.created AND c.expires > k.first_start AND c.state IN (2, 3) AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.sink = {named} AND d.content = c.id)"
     );
     for id in column(stage, &finished, blob)? {
         if !taken.contains(&id) {
@@ -192,6 +192,24 @@ pub fn unconfirmed(stage: &Stage, plan: &SinkPlan) -> Result<u64, String> {
     Ok(number)
 }
 
+/// A sink that was not in the configuration for a while is owed from its return: a copy of a record that came before is no copy to it any more.
+pub fn copies_of_what_was_owed_before(stage: &Stage, plan: &SinkPlan) -> Result<u64, String> {
+    let query = format!(
+        "SELECT count(*) FROM copy p JOIN content o ON o.id = p.owner
+         JOIN account a ON a.stream = o.stream AND a.sink = {} WHERE o.created < a.since",
+        key(plan)
+    );
+    sql(stage, &query, |row| row.get::<_, i64>(0)).map(|copies| copies as u64)
+}
+
+/// Notes which subscriptions no agent has seen enabled yet: what is lost until then, nobody could know of.
+pub fn note_unknown_subscriptions(stage: &Stage) -> Result<(), String> {
+    let now = stage.service_now();
+    let off = column(stage, "SELECT id FROM stream WHERE origin = 'listed' AND enabled = 0", |row| row.get(0))?;
+    stage.unknown_until.lock().unwrap().extend(off.into_iter().map(|stream: i64| (stream, now)));
+    Ok(())
+}
+
 /// I3: what a sink lost had really expired, by the service's own time, and is part of a gap.
 fn losses_are_lawful(stage: &Stage, service_now: Millis) -> Result<(), String> {
     let query = "SELECT k.name, c.content_id, c.expires, (SELECT max(g.reason) FROM gap g WHERE g.sink = d.sink AND g.stream = d.stream
@@ -245,6 +263,7 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
         let allowed = match &plan.script {
             None => (kills + failures) * (BATCH * IN_FLIGHT) as u64,
             // a body that is dropped while a batch of it is under way is sent again as a whole
+            Some(_) if failures == 0 => stage.destinations[plan.name].allowed_repeats(),
             Some((_, limits)) => {
                 let dropped = sql(stage, "SELECT ifnull(sum(generation), 0) FROM content", |row| row.get::<_, i64>(0))?;
                 let flight = (limits.in_flight * limits.batch_messages).max(largest) as u64;
@@ -252,9 +271,13 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
             }
         };
         if repeats > allowed {
+            let mut once = BTreeSet::new();
+            let again = arrived.iter().filter(|id| !once.insert(**id)).take(2);
+            let some: Vec<String> = again.map(|id| whereabouts(stage, *id)).collect();
             return Err(format!(
-                "I4: {repeats} repeats at {}, and {kills} kills and {failures} failures explain {allowed}",
-                plan.name
+                "I4: {repeats} repeats at {}, and {kills} kills and {failures} failures explain {allowed}\n    {}",
+                plan.name,
+                some.join("\n    ")
             ));
         }
     }
@@ -304,6 +327,18 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
     Ok(())
 }
 
+/// For a person who looks for the cause: the contents that a record came in.
+fn whereabouts(stage: &Stage, id: EventId) -> String {
+    let id: String = id.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let rows = format!(
+        "SELECT 'owned by ' || s.content || ' of ' || c.created || ' generation ' || s.generation FROM seen s LEFT JOIN content c ON c.id = s.content WHERE s.id = x'{id}'
+         UNION ALL SELECT 'copied to ' || p.content || ' of ' || c.created || ' at ' || p.position FROM seen s JOIN copy p ON p.owner = s.content JOIN content c ON c.id = p.content WHERE s.id = x'{id}'
+         UNION ALL SELECT 'account of ' || k.name || ' since ' || a.since FROM seen s JOIN content c ON c.id = s.content JOIN account a ON a.stream = c.stream JOIN sink k ON k.id = a.sink WHERE s.id = x'{id}'"
+    );
+    let rows = column(stage, &rows, |row| row.get::<_, String>(0)).unwrap_or_else(|error| vec![error]);
+    format!("{id}: {}", rows.join(", "))
+}
+
 /// For a person who looks for the cause: the ledger's rows about a record.
 fn what_is_known(stage: &Stage, content_id: &str, id: EventId) -> String {
     let simulator = stage.simulator.lock().unwrap();
@@ -324,8 +359,8 @@ fn what_is_known(stage: &Stage, content_id: &str, id: EventId) -> String {
 
 /// I5: everything arrived at this sink, of what could be seen for longer than `patience`.
 pub fn nothing_waits(stage: &Stage, sink: &SinkPlan, patience: Millis) -> Result<(), String> {
+    let service_now = stage.service_now();
     let simulator = stage.simulator.lock().unwrap();
-    let service_now = stage.now() + simulator.profile().skew_ms;
     let published = published(stage, &simulator, stage.now());
     drop(simulator);
     let there = |content: &&Published| {
@@ -348,7 +383,7 @@ pub fn nothing_waits(stage: &Stage, sink: &SinkPlan, patience: Millis) -> Result
     Ok(())
 }
 
-/// I3: what the service did not keep while a subscription was off lies in a suspected gap.
+/// I3: what the service did not keep while a subscription was off lies in a suspected gap, once an agent had seen it on.
 fn unlisted_is_a_gap(stage: &Stage) -> Result<(), String> {
     let simulator = stage.simulator.lock().unwrap();
     let now = Timestamp::from_millisecond(stage.now()).unwrap();
@@ -358,7 +393,9 @@ fn unlisted_is_a_gap(stage: &Stage) -> Result<(), String> {
     for line in lines(stage, None)? {
         let off = windows(stage, line.id, "subscription disabled")?;
         let Some(since) = line.since else { continue };
-        for truth in lost.iter().filter(|truth| truth.tenant == line.tenant && truth.content.created >= since) {
+        let unknown = stage.unknown_until.lock().unwrap().get(&line.id).copied();
+        let known = unknown.map_or(since, |until| until.max(since));
+        for truth in lost.iter().filter(|truth| truth.tenant == line.tenant && truth.content.created >= known) {
             let created = truth.content.created;
             if !off.iter().any(|(from, to)| (*from..=*to).contains(&created)) {
                 return Err(format!(

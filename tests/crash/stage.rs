@@ -108,6 +108,8 @@ pub struct Stage {
     lives: u64,
     /// The ids of contents, worked out once.
     pub ids: Mutex<BTreeMap<String, Arc<Ids>>>,
+    /// Until when (by the service's clock) no agent had seen the subscription of this stream enabled.
+    pub unknown_until: Mutex<BTreeMap<i64, Millis>>,
 }
 
 struct TestEnv(Arc<Mutex<String>>);
@@ -158,12 +160,18 @@ impl Stage {
             token: Arc::new(Mutex::new("first".into())),
             lives: 0,
             ids: Mutex::default(),
+            unknown_until: Mutex::default(),
         }
     }
 
     /// The true time, whatever the machine takes for it.
     pub fn now(&self) -> Millis {
         self.clock.millis()
+    }
+
+    /// What the service takes for the time.
+    pub fn service_now(&self) -> Millis {
+        self.now() + self.simulator.lock().unwrap().profile().skew_ms
     }
 
     /// The ledger as a person would read it, past all gates.

@@ -101,10 +101,15 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
         for sink in &sinks {
             stage.destinations[sink.name].may_repeat(checks::unconfirmed(&stage, sink)?);
         }
+        checks::note_unknown_subscriptions(&stage)?;
         checks::always(&stage, &sinks).map_err(context)?;
         if last && !keeper.is_dead() && !restarts {
             lawful::everything_arrived(&stage, plan).map_err(context)?;
             let kills = report.lives;
+            for line in plan.sinks.iter().filter(|line| line.away.is_some()) {
+                stage.destinations[line.plan.name]
+                    .may_repeat(checks::copies_of_what_was_owed_before(&stage, &line.plan)?);
+            }
             checks::at_the_end(&stage, &sinks, kills).map_err(context)?;
             lawful::token_stays_home(&stage).map_err(context)?;
             break;
@@ -129,7 +134,8 @@ fn one(
     let done = |stage: &Stage| {
         events.happen(stage);
         if events.violation.borrow().is_none() {
-            let wrong = events.look(stage, keeper, sinks, begun).err();
+            let noted = checks::note_unknown_subscriptions(stage);
+            let wrong = noted.and_then(|()| events.look(stage, keeper, sinks, begun)).err();
             *events.violation.borrow_mut() = wrong.or_else(|| keeper.violation());
         }
         let over =
