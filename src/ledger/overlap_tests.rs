@@ -16,7 +16,7 @@ async fn a_body_dropped_while_its_batch_is_under_way_is_delivered_once() {
     story.store("one", &[1, 2]).await;
     let sink = story.sinks[0].id;
     assert_eq!(story.ledger.pieces(Ask { sink, border: T, limit: 16, ..Ask::default() }).await.unwrap().len(), 1);
-    assert!(story.ledger.drop_from_back(sink, 0, vec![], T).await.unwrap().is_some());
+    assert!(story.drop_last(sink).await.is_some());
     // the sink took all of it: it need not be fetched again
     story.ledger.confirm(sink, vec![whole(story.id("one"), 2)], vec![], T).await.unwrap();
     story.close().await;
@@ -30,7 +30,7 @@ async fn a_part_of_a_dropped_body_is_sent_again() {
     story.admit("one", T - HOUR).await;
     story.store("one", &[1, 2]).await;
     let sink = story.sinks[0].id;
-    story.ledger.drop_from_back(sink, 0, vec![], T).await.unwrap();
+    story.drop_last(sink).await;
     story.ledger.confirm(sink, vec![whole(story.id("one"), 1)], vec![], T).await.unwrap();
     story.close().await;
     story.store("one", &[1, 2]).await;

@@ -100,7 +100,7 @@ async fn what_is_refused_of_a_lost_or_dropped_body_is_not_kept() {
     story.admit("one", T - HOUR).await;
     story.store("one", &[1, 2]).await;
     let (content, sink) = (story.id("one"), story.sinks[0].id);
-    story.ledger.drop_from_back(sink, 0, vec![], T).await.unwrap();
+    story.drop_last(sink).await;
     let part = Progress { content, to: 1, quarantined: 1, ..Progress::default() };
     assert_eq!(story.ledger.confirm(sink, vec![part], vec![refused(content, 0, 1)], T).await, Ok(vec![false]));
     // settled as a whole, but what was refused could not be read any more
