@@ -129,6 +129,7 @@ impl Sweep {
                 bytes = freed,
                 "dropped stored bodies to stay within body_budget; they are fetched again when there is room"
             );
+            self.activity.hints.fetch.notify_one();
         }
         Ok(())
     }

@@ -113,7 +113,7 @@ impl Fetch {
                     }
                 }
                 () = self.activity.hints.fetch.notified() => {}
-                () = self.world.sleep(self.idle().await) => {}
+                () = self.world.sleep(self.idle(not_before).await) => {}
             }
         }
         Ok(())
@@ -147,12 +147,15 @@ impl Fetch {
         Ok(millis(&self.world) + 30_000)
     }
 
-    /// How long there is nothing to do without a wake-up: until the next failed content may be tried again.
-    async fn idle(&self) -> Duration {
-        match self.ledger.next_retry().await {
-            Ok(Some(retry_at)) => Duration::from_millis((retry_at - millis(&self.world)).clamp(1_000, 60_000) as u64),
-            _ => Duration::from_secs(60),
-        }
+    /// How long there is nothing to do without a wake-up: until the next failed content may be tried again, a tenant may be asked again, or the
+    /// ledger is tried again (`not_before`). What waits for room is told when there is some.
+    async fn idle(&self, not_before: Millis) -> Duration {
+        let now = millis(&self.world);
+        let retry_at = self.ledger.next_retry(now).await.ok().flatten();
+        let opens = self.origins.values().filter_map(|origin| origin.source.backed_off());
+        let opens = opens.map(|wait| now.saturating_add(wait.as_millis() as Millis));
+        let next = opens.chain(retry_at).chain([not_before]).filter(|at| *at > now).min();
+        Duration::from_millis(next.map_or(60_000, |at| (at - now).clamp(1_000, 60_000)) as u64)
     }
 
     /// Finishes contents whose ids were being entered when the agent died.

@@ -130,12 +130,12 @@ impl Ledger {
         .await
     }
 
-    /// When the next failed content may be tried again.
-    pub async fn next_retry(&self) -> Result<Option<Millis>, LedgerError> {
-        self.read(|connection| {
+    /// When the next failed content may be tried again that may not be tried yet.
+    pub async fn next_retry(&self, now: Millis) -> Result<Option<Millis>, LedgerError> {
+        self.read(move |connection| {
             Ok(connection
-                .prepare_cached("SELECT min(retry_at) FROM content WHERE state = 0")?
-                .query_row([], |row| row.get(0))?)
+                .prepare_cached("SELECT min(retry_at) FROM content WHERE state = 0 AND retry_at > ?")?
+                .query_row([now], |row| row.get(0))?)
         })
         .await
     }
