@@ -134,7 +134,7 @@ impl Memory {
     pub fn new() -> rusqlite::Result<Memory> {
         let connection = Connection::open_in_memory()?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
-        connection.set_prepared_statement_cache_capacity(open::STATEMENTS);
+        open::keep_plans(&connection)?;
         open::migrate(&connection, 0)?;
         Ok(Memory(Arc::new(Mutex::new(connection))))
     }

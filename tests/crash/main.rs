@@ -1,7 +1,7 @@
 //! The whole agent, killed at every gate, over one simulated service: design §8.
 //!
-//! `GATES=100..120 cargo test --test crash killed` looks at some gates only; a failure names its gate. CI kills the first scenario at every gate
-//! and the other two at [`KILLS`] gates, evenly spread: `STRIDE=1 cargo test --test crash killed` takes them all, `STRIDE=10` every tenth.
+//! `cargo test` kills each of three scenarios at [`KILLS`] gates, evenly spread; `STRIDE=1 cargo test --profile proof --test crash killed` takes them
+//! all, `STRIDE=10` every tenth, and `GATES=100..120` only some. A failure names its gate.
 
 mod checks;
 mod disk;
@@ -23,14 +23,14 @@ use std::{
 
 use scenario::Outcome;
 
-/// Of the second and third scenario CI takes so many gates.
-const KILLS: u64 = 60;
+/// Every run of the tests kills each scenario at so many gates.
+const KILLS: u64 = 150;
 
 type Run = fn(Option<u64>, Option<&'static str>) -> Result<Outcome, String>;
 
 #[test]
 fn killed_at_every_gate_nothing_is_lost() {
-    let whole = at_every_gate(scenario::run, Some(1));
+    let whole = at_every_gate(scenario::run, stride());
     for seam in ["http", "sink", "clock", "ledger", "ledger committed"] {
         assert!(whole.gates.keys().any(|gate| gate.starts_with(&format!("{seam}: "))), "no gate on seam {seam}");
     }

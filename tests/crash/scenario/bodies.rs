@@ -22,7 +22,7 @@ use crate::{
     truth,
 };
 
-const BUDGET: u64 = 8_000;
+const BUDGET: u64 = 6_000;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn profile() -> Profile {
@@ -32,6 +32,7 @@ fn profile() -> Profile {
     let tenant = &mut profile.tenants[0];
     tenant.interval = 12 * MINUTE;
     tenant.records_per_content = 10;
+    tenant.power_platform_per_mille = 900;
     tenant.backfill = 2 * HOUR;
     tenant.keep = 5 * HOUR;
     tenant.end = Some(end);
