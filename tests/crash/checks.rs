@@ -6,12 +6,17 @@ use auditferry::{fetch::chunk, ledger::Millis, simulator::ContentTruth};
 use auditferry_contract::EventId;
 use jiff::Timestamp;
 
-pub use crate::truth::{Published, Record, ids_in, published};
 use crate::{
+    clues,
     kept::kept,
+    rows::blob,
     sinks::{BATCH, IN_FLIGHT},
     stage::{SinkPlan, Stage},
     truth::ids_of,
+};
+pub use crate::{
+    rows::{column, sql},
+    truth::{Published, Record, ids_in, published},
 };
 
 /// What a sink's destination holds.
@@ -273,7 +278,7 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
         if repeats > allowed {
             let mut once = BTreeSet::new();
             let again = arrived.iter().filter(|id| !once.insert(**id)).take(2);
-            let some: Vec<String> = again.map(|id| whereabouts(stage, *id)).collect();
+            let some: Vec<String> = again.map(|id| clues::whereabouts(stage, *id)).collect();
             return Err(format!(
                 "I4: {repeats} repeats at {}, and {kills} kills and {failures} failures explain {allowed}\n    {}",
                 plan.name,
@@ -319,42 +324,12 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
                 return Err(format!(
                     "I3: {id} of content {} never reached {name} and is in no gap\n    {}",
                     content.content_id,
-                    what_is_known(stage, &content.content_id, id)
+                    clues::what_is_known(stage, &content.content_id, id)
                 ));
             }
         }
     }
     Ok(())
-}
-
-/// For a person who looks for the cause: the contents that a record came in.
-fn whereabouts(stage: &Stage, id: EventId) -> String {
-    let id: String = id.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let rows = format!(
-        "SELECT 'owned by ' || s.content || ' of ' || c.created || ' generation ' || s.generation FROM seen s LEFT JOIN content c ON c.id = s.content WHERE s.id = x'{id}'
-         UNION ALL SELECT 'copied to ' || p.content || ' of ' || c.created || ' at ' || p.position FROM seen s JOIN copy p ON p.owner = s.content JOIN content c ON c.id = p.content WHERE s.id = x'{id}'
-         UNION ALL SELECT 'account of ' || k.name || ' since ' || a.since FROM seen s JOIN content c ON c.id = s.content JOIN account a ON a.stream = c.stream JOIN sink k ON k.id = a.sink WHERE s.id = x'{id}'"
-    );
-    let rows = column(stage, &rows, |row| row.get::<_, String>(0)).unwrap_or_else(|error| vec![error]);
-    format!("{id}: {}", rows.join(", "))
-}
-
-/// For a person who looks for the cause: the ledger's rows about a record.
-fn what_is_known(stage: &Stage, content_id: &str, id: EventId) -> String {
-    let simulator = stage.simulator.lock().unwrap();
-    let now = Timestamp::from_millisecond(stage.now()).unwrap();
-    let truth = simulator.truth(now).find(|truth| truth.content.id == content_id);
-    let odds = truth.map(|truth| format!("{:?}, fetched {:?} times", truth.content.odds, truth.fetched));
-    let id: String = id.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let rows = format!(
-        "SELECT 'content ' || c.id || ' created ' || created || ' state ' || state || ' generation ' || generation || ' records ' || ifnull(records, '?') FROM content c WHERE content_id = '{content_id}'
-         UNION ALL SELECT 'delivery to ' || k.name || ' progress ' || d.progress || ' lost ' || d.lost FROM delivery d JOIN sink k ON k.id = d.sink JOIN content c ON c.id = d.content WHERE c.content_id = '{content_id}'
-         UNION ALL SELECT 'owned by ' || s.content || ' state ' || c.state || ' created ' || c.created || ' ' || c.content_id || ' generation ' || s.generation FROM seen s LEFT JOIN content c ON c.id = s.content WHERE s.id = x'{id}'
-         UNION ALL SELECT 'delivery of the owner to ' || k.name || ' progress ' || d.progress || ' lost ' || d.lost FROM seen s JOIN delivery d ON d.content = s.content JOIN sink k ON k.id = d.sink WHERE s.id = x'{id}'
-         UNION ALL SELECT 'account of ' || k.name || ' since ' || a.since FROM account a JOIN sink k ON k.id = a.sink JOIN content c ON c.stream = a.stream WHERE c.content_id = '{content_id}'"
-    );
-    let rows = column(stage, &rows, |row| row.get::<_, String>(0)).unwrap_or_else(|error| vec![error]);
-    format!("{odds:?}\n    {}", rows.join("\n    "))
 }
 
 /// I5: everything arrived at this sink, of what could be seen for longer than `patience`.
@@ -406,28 +381,4 @@ fn unlisted_is_a_gap(stage: &Stage) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventId> {
-    let bytes: Vec<u8> = row.get(0)?;
-    Ok(EventId(bytes.try_into().expect("16 bytes")))
-}
-
-pub fn sql<T>(
-    stage: &Stage,
-    query: &str,
-    read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-) -> Result<T, String> {
-    stage.memory.with(|connection| connection.query_row(query, [], read)).map_err(|error| format!("{error} in {query}"))
-}
-
-pub fn column<T>(
-    stage: &Stage,
-    query: &str,
-    read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Vec<T>, String> {
-    stage
-        .memory
-        .with(|connection| connection.prepare_cached(query)?.query_map([], |row| read(row))?.collect())
-        .map_err(|error| format!("{error} in {query}"))
 }

@@ -4,10 +4,12 @@
 //! all, `STRIDE=10` every tenth, and `GATES=100..120` only some. A failure names its gate.
 
 mod checks;
+mod clues;
 mod disk;
 mod keeper;
 mod kept;
 mod mutants;
+mod rows;
 mod scenario;
 mod seeds;
 mod sinks;
