@@ -1,5 +1,7 @@
 //! The confirmation: what is settled becomes delivered, what is refused goes to quarantine, in one transaction (design §4, 6).
 
+use std::sync::Arc;
+
 use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{Deliver, batch, course::Course, track::Refusal};
@@ -20,13 +22,14 @@ pub(super) struct Confirmed {
 }
 
 impl Deliver {
-    /// Confirms what is settled, when there is something.
-    pub(super) fn confirm(&self, course: &Course) -> Option<BoxFuture<'static, Result<Confirmed, LedgerError>>> {
+    /// Confirms what is settled, when there is something. Its bodies stay until there is nothing more to confirm of them, whether that succeeds at
+    /// once or not.
+    pub(super) fn confirm(&self, course: &mut Course) -> Option<BoxFuture<'static, Result<Confirmed, LedgerError>>> {
         let (steps, refusals) = course.tracks.ready(course.holds_refusals(), course.room.at_once());
+        course.held = vec![Arc::new(self.activity.underway.hold(steps.iter().map(|step| step.content).collect()))];
         if steps.is_empty() {
             return None;
         }
-        let hold = self.activity.underway.hold(steps.iter().map(|step| step.content).collect());
         let (ledger, sink, now, most) = (self.ledger.clone(), self.sink, millis(&self.world), self.quarantine);
         Some(
             async move {
@@ -42,7 +45,6 @@ impl Deliver {
                     }
                 }
                 let applied = ledger.confirm(sink, steps.clone(), refused, now).await?;
-                drop(hold);
                 Ok(Confirmed { steps, applied, full: false, refused: count })
             }
             .boxed(),

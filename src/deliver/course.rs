@@ -70,7 +70,7 @@ pub(super) struct Course {
     pub reading: Option<BoxFuture<'static, Result<Read, LedgerError>>>,
     pub made: Option<Made>,
     pub confirming: Option<BoxFuture<'static, Result<Confirmed, LedgerError>>>,
-    /// Bodies of what was taken, until its confirmation holds them.
+    /// Bodies of what was taken and is not confirmed yet.
     pub held: Vec<Arc<Hold>>,
     pub permits: Arc<Semaphore>,
     pub permit: Option<OwnedSemaphorePermit>,

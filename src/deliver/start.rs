@@ -26,7 +26,6 @@ impl Deliver {
         self.free(course);
         if course.confirming.is_none() && course.ledger_pause.is_none() {
             course.confirming = self.confirm(course);
-            course.held.clear();
         }
         let may_change = course.open.is_some() || course.pause.is_some();
         if may_change && course.watching.is_none() && course.closing.is_none() && self.env.watches() {

@@ -4,22 +4,24 @@ use std::collections::BTreeSet;
 
 use auditferry::{ledger::Millis, simulator::faults::Odd};
 
-use super::plan::{MINUTE, Plan};
+use super::plan::{MINUTE, Plan, SinkLine};
 use crate::{
     checks,
     stage::{SinkPlan, Stage},
     truth,
 };
 
-/// I6: bodies that the service listed may take so many bytes. One content per sink above the budget, and one round of fetches: up to four of
-/// each tenant were begun while there was room.
+/// I6: bodies that the service listed may take so many bytes. One content per sink above the budget, those of which it has a batch out, and one
+/// round of fetches: up to four of each tenant were begun while there was room.
 pub fn bound(plan: &Plan, stage: &Stage) -> i64 {
     let Ok(budget) = i64::try_from(plan.budget) else { return i64::MAX };
     if plan.budget >= 1 << 30 {
         return budget;
     }
     let largest = truth::largest(&stage.profile, plan.calm_at);
-    budget + largest * (plan.sinks.len() + 4 * plan.profile.tenants.len()) as i64
+    let out = |line: &SinkLine| line.limits.iter().map(|limits| limits.in_flight).max().unwrap_or(0);
+    let above: usize = plan.sinks.iter().map(|line| 1 + out(line)).sum();
+    budget + largest * (above + 4 * plan.profile.tenants.len()) as i64
 }
 
 /// Deliveries that are still owed and can be made: of bodies that are no JSON only the expiry is left.

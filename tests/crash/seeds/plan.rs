@@ -127,6 +127,8 @@ impl Plan {
             let line = plan.sink(name, &frame, &mut dice);
             plan.sinks.push(line);
         }
+        // what happens at the service happens by its clock
+        plan.calm_at += (-plan.profile.skew_ms).max(0);
         plan.live(&frame, &mut dice);
         let poisoned = plan.sinks.iter().any(|line| !line.script.poison.is_empty());
         if poisoned && dice.percent(60) {
