@@ -1,6 +1,7 @@
 //! From stored chunks to the messages of one batch: decompress, map, filter, encode, in one synchronous go.
 
 use std::{
+    collections::BTreeSet,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::{
+    activity::Hold,
     codec::Codec,
     config::Filter,
     event::{self, Event},
@@ -50,6 +52,8 @@ pub(super) struct Made {
     pub unreadable: u64,
     /// No more fits: waiting would not fill it.
     pub full: bool,
+    /// Their bodies stay from now on.
+    pub hold: Option<Arc<Hold>>,
     steps: Vec<Step>,
 }
 
@@ -76,6 +80,11 @@ impl Made {
     /// True when there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Keys of the contents that its records are of.
+    pub fn contents(&self) -> BTreeSet<i64> {
+        self.steps.iter().map(|step| step.content).collect()
     }
 
     /// Takes note of everything in it; returns the keys of the messages, in their order.
@@ -159,7 +168,7 @@ pub(super) fn make(
     let messages: Vec<Message> =
         maker.heads.into_iter().map(|head| Message { body: buffer.slice(head.range), ..head.message }).collect();
     let newest = messages.iter().map(|message| message.time.as_millisecond()).max();
-    Ok(Made { messages, bytes, newest, unreadable: maker.unreadable, full, steps })
+    Ok(Made { messages, bytes, newest, unreadable: maker.unreadable, full, hold: None, steps })
 }
 
 /// The operation that a stored record names, for the quarantine's list; empty when it can't be read.

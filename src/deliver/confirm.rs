@@ -22,11 +22,10 @@ pub(super) struct Confirmed {
 }
 
 impl Deliver {
-    /// Confirms what is settled, when there is something. Its bodies stay until there is nothing more to confirm of them, whether that succeeds at
-    /// once or not.
+    /// Confirms what is settled, when there is something. The bodies of what is taken stay until that succeeds.
     pub(super) fn confirm(&self, course: &mut Course) -> Option<BoxFuture<'static, Result<Confirmed, LedgerError>>> {
         let (steps, refusals) = course.tracks.ready(course.holds_refusals(), course.room.at_once());
-        course.held = vec![Arc::new(self.activity.underway.hold(steps.iter().map(|step| step.content).collect()))];
+        course.held = vec![Arc::new(self.activity.underway.hold(course.tracks.unconfirmed()))];
         if steps.is_empty() {
             return None;
         }

@@ -6,11 +6,7 @@ use auditferry_contract::{Batch, Lost, Sink};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 
 use super::{track::Key, verdict::Verdict};
-use crate::{
-    activity::{Hold, Underway},
-    ledger::Millis,
-    world::World,
-};
+use crate::{activity::Hold, ledger::Millis, world::World};
 
 /// What is known of a batch once its bytes are the sink's.
 pub(super) struct Flown {
@@ -25,14 +21,13 @@ pub(super) struct Flown {
     /// The sink said `Ok`, and may still prove wrong.
     settling: bool,
     /// Their bodies stay meanwhile.
-    pub hold: Arc<Hold>,
+    pub hold: Option<Arc<Hold>>,
 }
 
 impl Flown {
     /// A batch of these messages.
-    pub fn new(keys: Vec<Key>, bytes: usize, newest: Option<Millis>, own: bool, underway: &Underway) -> Flown {
-        let hold = underway.hold(keys.iter().map(|key| key.content).collect());
-        Flown { keys, bytes, newest, own, settling: false, hold: Arc::new(hold) }
+    pub fn new(keys: Vec<Key>, bytes: usize, newest: Option<Millis>, own: bool, hold: Option<Arc<Hold>>) -> Flown {
+        Flown { keys, bytes, newest, own, settling: false, hold }
     }
 }
 

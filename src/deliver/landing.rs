@@ -93,7 +93,7 @@ impl Deliver {
         }
         let choice =
             Choice { tracks: &course.tracks, now: read.now, eager: read.eager, most: read.most, fresh: read.fresh };
-        let made = batch::make(&pieces, &self.codec, &self.filter, &self.limits, &choice)?;
+        let mut made = batch::make(&pieces, &self.codec, &self.filter, &self.limits, &choice)?;
         if made.messages.is_empty() {
             course.idle = made.is_empty();
             self.activity.sink(&self.name, |known| known.unreadable += made.unreadable);
@@ -107,6 +107,7 @@ impl Deliver {
             return Ok(());
         }
         self.activity.sink(&self.name, |known| known.unreadable += made.unreadable);
+        made.hold = Some(Arc::new(self.activity.underway.hold(made.contents())));
         course.made = Some(made);
         Ok(())
     }
@@ -133,7 +134,7 @@ impl Deliver {
     /// The sink has a whole batch.
     fn taken(&self, course: &mut Course, flown: &Flown) {
         let taken = flown.keys.iter().filter(|key| course.tracks.taken(**key)).count();
-        course.held.push(Arc::clone(&flown.hold));
+        course.held.extend(flown.hold.clone());
         self.note_taken(course, taken);
         let now = millis(&self.world);
         self.activity.sink(&self.name, |known| {

@@ -85,7 +85,7 @@ impl Deliver {
         }
         let own = made.is_own();
         let batch = Batch::new(std::mem::take(&mut made.messages), Some(Box::new(permit)));
-        let flown = Flown::new(keys, made.bytes, made.newest, own, &self.activity.underway);
+        let flown = Flown::new(keys, made.bytes, made.newest, own, made.hold.take());
         course.flight.launch(&self.world, Arc::clone(&open.sink), batch, self.limits.deadline, flown);
         course.lingered = false;
     }

@@ -4,7 +4,7 @@
 //! settled front of each content; what was taken behind a hole is remembered here, so that it is not sent twice.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -353,6 +353,12 @@ impl Tracks {
             }
         }
         (progress, refused)
+    }
+
+    /// Contents of which the sink has taken something that the ledger does not know yet.
+    pub fn unconfirmed(&self) -> BTreeSet<i64> {
+        let taken = |track: &Track| track.states.contains(&State::Settled(Settled::Delivered));
+        self.tracks.iter().filter(|(_, track)| taken(track)).map(|(content, _)| *content).collect()
     }
 
     /// The ledger has confirmed `step`.

@@ -268,11 +268,17 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
         let allowed = match &plan.script {
             None => (kills + failures) * (BATCH * IN_FLIGHT) as u64,
             // a body that is dropped while a batch of it is under way is sent again as a whole
-            Some(_) if failures == 0 => stage.destinations[plan.name].allowed_repeats(),
             Some((_, limits)) => {
-                let dropped = sql(stage, "SELECT ifnull(sum(generation), 0) FROM content", |row| row.get::<_, i64>(0))?;
+                let sum = |query: &str| sql(stage, query, |row| row.get::<_, i64>(0).map(|sum| sum as u64));
+                // without a failure nothing that was sent is sent again
+                let dropped = match failures {
+                    0 => 0,
+                    _ => sum("SELECT ifnull(sum(generation), 0) FROM content")?,
+                };
                 let flight = (limits.in_flight * limits.batch_messages).max(largest) as u64;
-                stage.destinations[plan.name].allowed_repeats() + dropped as u64 * flight
+                // what a body lost when it was fetched again is new wherever else it comes
+                let gone = sum("SELECT ifnull(sum(records), 0) FROM gap WHERE reason = 'gone when fetched again'")?;
+                stage.destinations[plan.name].allowed_repeats() + gone + dropped * flight
             }
         };
         if repeats > allowed {
@@ -301,15 +307,17 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
         let Some(since) = line.since else { continue };
         let query = format!("SELECT content_id FROM content WHERE stream = {}", line.id);
         let admitted: BTreeSet<String> = column(stage, &query, |row| row.get(0))?.into_iter().collect();
-        let mut gone = windows(stage, line.id, UNLISTED)?;
+        let mut expired_or_unlisted = windows(stage, line.id, UNLISTED)?;
         // a loss that was forgotten is still a gap
         let expired = format!(
             "SELECT from_time, to_time FROM gap WHERE stream = {} AND sink = {} AND reason LIKE 'expired%'",
             line.id,
             key(plan)
         );
-        gone.extend(column(stage, &expired, |row| Ok((row.get::<_, Millis>(0)?, row.get::<_, Millis>(1)?)))?);
-        let unlisted = |created: Millis| gone.iter().any(|(from, to)| (*from..*to).contains(&created));
+        expired_or_unlisted
+            .extend(column(stage, &expired, |row| Ok((row.get::<_, Millis>(0)?, row.get::<_, Millis>(1)?)))?);
+        let unlisted = |created: Millis| expired_or_unlisted.iter().any(|(from, to)| (*from..*to).contains(&created));
+        let gone = gone(stage, line.id, published)?;
         // what had expired before the sink was there is no loss of its own
         let first_start: Millis =
             sql(stage, &format!("SELECT first_start FROM sink WHERE id = {}", key(plan)), |row| row.get(0))?;
@@ -319,7 +327,8 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
             if !admitted.contains(&content.content_id) && unlisted(content.created) {
                 continue;
             }
-            if let Some(record) = content.known.certain().find(|record| !settled.contains(&record.id)) {
+            let missing = |record: &&Record| !settled.contains(&record.id) && !gone.contains(&record.id);
+            if let Some(record) = content.known.certain().find(missing) {
                 let (id, name) = (record.id, plan.name);
                 return Err(format!(
                     "I3: {id} of content {} never reached {name} and is in no gap\n    {}",
@@ -330,6 +339,17 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Records that a body did not hold any more when it was fetched again, which is a gap: their copies in other contents are gone with them.
+fn gone(stage: &Stage, stream: i64, published: &[Published]) -> Result<BTreeSet<EventId>, String> {
+    let gaps = format!("SELECT count(*) FROM gap WHERE stream = {stream} AND reason = 'gone when fetched again'");
+    if sql(stage, &gaps, |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(BTreeSet::new());
+    }
+    let known: BTreeSet<EventId> = column(stage, "SELECT id FROM seen", blob)?.into_iter().collect();
+    let all = published.iter().flat_map(|content| content.known.all()).map(|record| record.id);
+    Ok(all.filter(|id| !known.contains(id)).collect())
 }
 
 /// I5: everything arrived at this sink, of what could be seen for longer than `patience`.

@@ -132,7 +132,10 @@ impl Plan {
         plan.live(&frame, &mut dice);
         let poisoned = plan.sinks.iter().any(|line| !line.script.poison.is_empty());
         if poisoned && dice.percent(60) {
-            plan.retries = (0..dice.span(1, 3)).map(|_| frame.span(&mut dice, 1, 2).0).collect();
+            // before the last good message: where a poison stays and nothing else comes, nobody can tell whose fault the refusals are
+            let early = Frame { calm: begun + (end - begun) / 2, ..frame };
+            plan.retries = (0..dice.span(1, 3)).map(|_| early.span(&mut dice, 1, 2).0).collect();
+            plan.retries.sort_unstable();
         }
         plan
     }

@@ -138,8 +138,9 @@ fn one(
             let wrong = noted.and_then(|()| events.look(stage, keeper, sinks, begun)).err();
             *events.violation.borrow_mut() = wrong.or_else(|| keeper.violation());
         }
-        let over =
-            last && stage.now() > events.plan.calm_at + HOUR + events.plan.poll.as_millis() as Millis + 5 * MINUTE;
+        // everything late has been listed, and by this life
+        let listed = (events.plan.calm_at + HOUR).max(begun) + events.plan.poll.as_millis() as Millis + 5 * MINUTE;
+        let over = last && stage.now() > listed;
         events.violation.borrow().is_some() || over && lawful::owed(stage, events.plan) == 0
     };
     let ended = stage.live(keeper, sinks, limit, done);
