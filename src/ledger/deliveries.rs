@@ -82,24 +82,10 @@ pub struct Ask {
     pub only: Option<Vec<i64>>,
 }
 
-/// Faults that the crash test builds in.
-#[derive(Clone, Copy)]
-struct Mutant {
-    shared_loop: bool,
-    skips_lost: bool,
-}
-
-impl Mutant {
-    fn of(ledger: &Ledger) -> Mutant {
-        let is = |name| ledger.engine.mutant(name);
-        Mutant { shared_loop: is("one shared delivery loop"), skips_lost: is("copies of what was lost are skipped") }
-    }
-}
-
 impl Ledger {
     /// What to hand to a sink next.
     pub async fn pieces(&self, ask: Ask) -> Result<Vec<Piece>, LedgerError> {
-        let mutant = Mutant::of(self);
+        let shared_loop = self.engine.mutant("one shared delivery loop");
         self.read(move |connection| {
             let mut pieces = Vec::new();
             let mut at = ask.place.stream;
@@ -109,8 +95,8 @@ impl Ledger {
                     Some(stream) if !wrapped || stream <= ask.place.stream => {
                         at = stream;
                         let room = ask.limit.saturating_sub(pieces.len());
-                        for (content, from) in next_contents(connection, &ask, stream, room, mutant)? {
-                            chunks(connection, ask.sink, content, from, ask.limit, &mut pieces, mutant)?;
+                        for (content, from) in next_contents(connection, &ask, stream, room, shared_loop)? {
+                            chunks(connection, ask.sink, content, from, ask.limit, &mut pieces)?;
                             if Piece::enough(&pieces, ask.limit) {
                                 break;
                             }
@@ -135,7 +121,6 @@ impl Ledger {
         but: Vec<i64>,
         begun: Vec<(i64, i64)>,
     ) -> Result<Vec<Piece>, LedgerError> {
-        let mutant = Mutant::of(self);
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT d.content, d.progress, c.records FROM delivery d JOIN content c ON c.id = d.content
@@ -147,7 +132,7 @@ impl Ledger {
                 let (content, progress, records): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 let from = from(&begun, content, progress);
                 if from < records && !but.contains(&content) {
-                    chunks(connection, sink, content, from, 1, &mut pieces, mutant)?;
+                    chunks(connection, sink, content, from, 1, &mut pieces)?;
                     break;
                 }
             }
@@ -158,7 +143,6 @@ impl Ledger {
 
     /// The chunk that holds one record of a stored body; empty when the body is gone.
     pub async fn piece_of(&self, sink: i64, content: i64, position: i64) -> Result<Vec<Piece>, LedgerError> {
-        let mutant = Mutant::of(self);
         self.read(move |connection| {
             let mut pieces = Vec::new();
             let ready: bool = connection
@@ -167,7 +151,7 @@ impl Ledger {
                 )?
                 .query_row([sink, content], |row| row.get(0))?;
             if ready {
-                chunks(connection, sink, content, position, 1, &mut pieces, mutant)?;
+                chunks(connection, sink, content, position, 1, &mut pieces)?;
             }
             Ok(pieces)
         })
@@ -208,10 +192,10 @@ fn next_contents(
     ask: &Ask,
     stream: i64,
     limit: usize,
-    mutant: Mutant,
+    shared_loop: bool,
 ) -> rusqlite::Result<Vec<(i64, i64)>> {
     // nobody gets a content before all others had those that came before it
-    let shared = match mutant.shared_loop {
+    let shared = match shared_loop {
         true => {
             "AND NOT EXISTS (SELECT 1 FROM delivery o WHERE o.ready = 1 AND o.lost = 0 AND o.content < d.content AND o.sink <> d.sink)"
         }
@@ -245,7 +229,6 @@ fn chunks(
     from: i64,
     limit: usize,
     pieces: &mut Vec<Piece>,
-    mutant: Mutant,
 ) -> Result<(), LedgerError> {
     let head = connection
         .prepare_cached(
@@ -282,7 +265,7 @@ fn chunks(
         pieces.push(Piece {
             first,
             from: from.max(first),
-            skip: skip(connection, sink, content, first, records, mutant.skips_lost)?,
+            skip: skip(connection, sink, content, first, records)?,
             body: row.get(2)?,
             ..head.clone()
         });
@@ -297,14 +280,13 @@ fn skip(
     content: i64,
     first: i64,
     records: i64,
-    skips_lost: bool,
 ) -> Result<BTreeSet<i64>, LedgerError> {
     let mut statement = connection.prepare_cached(
         "SELECT p.position FROM copy p WHERE p.content = ?2 AND p.position >= ?3 AND p.position < ?4 AND (p.owner = p.content OR (
            EXISTS (SELECT 1 FROM content o JOIN account a ON a.stream = o.stream AND a.sink = ?1 AND a.since <= o.created WHERE o.id = p.owner)
-           AND (?5 OR NOT EXISTS (SELECT 1 FROM delivery l WHERE l.sink = ?1 AND l.content = p.owner AND l.lost = 1))))",
+           AND NOT EXISTS (SELECT 1 FROM delivery l WHERE l.sink = ?1 AND l.content = p.owner AND l.lost = 1)))",
     )?;
-    let rows = statement.query_map(params![sink, content, first, first + records, skips_lost], |row| row.get(0))?;
+    let rows = statement.query_map([sink, content, first, first + records], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

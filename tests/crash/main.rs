@@ -9,6 +9,7 @@ mod disk;
 mod keeper;
 mod kept;
 mod mutants;
+mod prompt;
 mod rows;
 mod scenario;
 mod seeds;

@@ -8,6 +8,7 @@ use super::Outcome;
 use crate::{
     checks,
     keeper::{Broken, Keeper, Kill, Watch},
+    prompt,
     stage::{self, SinkPlan, Stage},
 };
 
@@ -75,7 +76,7 @@ pub fn play(
             checks::always(stage, &sinks).map_err(context)?;
             if !keeper.is_dead() && !restarts {
                 for sink in sinks.iter().filter(|sink| Some(sink.name) == phase.prompt) {
-                    checks::nothing_waits(stage, sink, 80 * 60_000).map_err(context)?;
+                    prompt::nothing_waits(stage, sink, 80 * 60_000).map_err(context)?;
                 }
                 break;
             }

@@ -6,12 +6,13 @@ use auditferry::{ledger::Millis, simulator::faults::Odd};
 
 use super::plan::{MINUTE, Plan, SinkLine};
 use crate::{
-    checks,
+    checks, prompt,
     stage::{SinkPlan, Stage},
     truth,
 };
 
-/// I6: bodies that the service listed may take so many bytes. One content per sink above the budget, those of which it has a batch out, and one
+/// I6: bodies that the service listed may take so many bytes. One content per sink above the budget, those of which it has a batch out
+/// or unsettled, and one
 /// round of fetches: up to four of each tenant were begun while there was room.
 pub fn bound(plan: &Plan, stage: &Stage) -> i64 {
     let Ok(budget) = i64::try_from(plan.budget) else { return i64::MAX };
@@ -20,7 +21,9 @@ pub fn bound(plan: &Plan, stage: &Stage) -> i64 {
     }
     let largest = truth::largest(&stage.profile, plan.calm_at);
     let out = |line: &SinkLine| line.limits.iter().map(|limits| limits.in_flight).max().unwrap_or(0);
-    let above: usize = plan.sinks.iter().map(|line| 1 + out(line)).sum();
+    // nothing but time bounds what has not settled
+    let unsettled = |line: &SinkLine| if line.limits[0].settle.is_zero() { 0 } else { 25 };
+    let above: usize = plan.sinks.iter().map(|line| 1 + out(line) + unsettled(line)).sum();
     budget + largest * (above + 4 * plan.profile.tenants.len()) as i64
 }
 
@@ -84,7 +87,7 @@ pub fn nobody_waits(stage: &Stage, plan: &Plan, sinks: &[SinkPlan], begun: Milli
         return Ok(());
     }
     for sink in sinks.iter().filter(|it| it.script.as_ref().is_some_and(|(script, _)| script.is_healthy())) {
-        checks::nothing_waits(stage, sink, PATIENCE + poll)?;
+        prompt::nothing_waits(stage, sink, PATIENCE + poll)?;
     }
     Ok(())
 }
