@@ -103,18 +103,17 @@ impl Ledger {
         but: Vec<i64>,
         now: Millis,
     ) -> Result<Option<(i64, u64)>, LedgerError> {
-        let begun_too = self.engine.mutant("a begun body is dropped");
         self.write("drop body", move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT c.id, c.bytes FROM delivery d JOIN content c ON c.id = d.content JOIN stream s ON s.id = c.stream
                  WHERE d.sink = ?1 AND d.ready = 1 AND d.lost = 0 AND s.origin = 'listed' AND c.expires > ?3
-                   AND c.id NOT IN (SELECT value FROM json_each(?5))
-                   AND (?4 OR NOT EXISTS (SELECT 1 FROM delivery o WHERE o.content = c.id AND o.lost = 0 AND o.progress > 0))
+                   AND c.id NOT IN (SELECT value FROM json_each(?4))
+                   AND NOT EXISTS (SELECT 1 FROM delivery o WHERE o.content = c.id AND o.lost = 0 AND o.progress > 0)
                    AND NOT EXISTS (SELECT 1 FROM delivery o JOIN sink k ON k.id = o.sink WHERE o.content = c.id AND o.lost = 0 AND (k.ahead < ?2 OR k.ahead <= c.bytes))
                  ORDER BY d.created DESC, d.content DESC LIMIT 1",
             )?;
             let found: Vec<(i64, i64)> = statement
-                .query_map(params![sink, share as i64, now, begun_too, format!("{but:?}")], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .query_map(params![sink, share as i64, now, format!("{but:?}")], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<rusqlite::Result<_>>()?;
             let Some(&(content, bytes)) = found.first() else { return Ok(None) };
             connection

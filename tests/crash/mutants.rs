@@ -3,8 +3,8 @@
 use crate::{Run, scenario, seeds};
 
 /// Every fault that must be noticed, the invariants of which one must name it, and a seed that is known to show it soon.
-const MUTANTS: [(&str, &[&str], Option<u64>); 18] = [
-    ("cursor moved with the first page", &["I1"], None),
+const MUTANTS: [(&str, &[&str], Option<u64>); 17] = [
+    ("cursor moved with the first page", &["I1"], Some(10)),
     ("no overlap", &["I3"], None),
     ("confirm before deliver", &["I2", "I3"], None),
     ("seen without owner", &["I2", "I3"], None),
@@ -19,9 +19,8 @@ const MUTANTS: [(&str, &[&str], Option<u64>); 18] = [
     ("a new sink is not owed the past", &["I3", "I5"], None),
     ("new ids of a changed body are not owed", &["I2", "I3"], None),
     ("a subscription that was off is no gap", &["I3"], None),
-    ("a begun body is dropped", &["I2", "I3", "books", "the agent ended"], None),
     ("no body is dropped", &["I6"], None),
-    ("what is lost is no gap", &["I3"], None),
+    ("what is lost is no gap", &["I3"], Some(3)),
 ];
 
 const SCENARIOS: [(&str, Run); 3] =
