@@ -208,6 +208,20 @@ async fn a_body_that_a_sink_has_begun_is_never_dropped() {
 }
 
 #[tokio::test]
+async fn a_subscription_that_was_off_before_anything_was_listed_is_a_gap_from_its_start() {
+    let story = begin(vec![sink("a", None)]).await;
+    story.ledger.subscription_off(story.stream, T, T).await.unwrap();
+    assert_eq!(story.ledger.gaps(9).await.unwrap(), [], "it was never on: a first start");
+    story.ledger.subscription_enabled(story.stream, false, T, T).await.unwrap();
+    story.ledger.subscription_off(story.stream, T + HOUR, T + HOUR).await.unwrap();
+    let gaps = story.ledger.gaps(9).await.unwrap();
+    assert_eq!(
+        gaps.iter().map(|gap| (gap.from, gap.to, gap.suspected)).collect::<Vec<_>>(),
+        [(T - DAY, T + HOUR, true)]
+    );
+}
+
+#[tokio::test]
 async fn the_only_body_that_a_sink_has_and_what_is_on_its_way_stay() {
     let story = begin(vec![sink("a", None)]).await;
     let a = story.sinks[0].id;

@@ -151,6 +151,8 @@ pub enum Odd {
     BrokenRecord,
     /// The body lacks its last record and has another one when fetched again.
     Differs,
+    /// The body has the same records in the opposite order when fetched again.
+    Reordered,
     /// Repeats every n-th record of the content `back` places earlier, with keys in another order.
     Repeats {
         /// Which records of the earlier content.

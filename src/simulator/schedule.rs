@@ -214,6 +214,10 @@ impl<'p> Stream<'p> {
                 _ => {}
             }
         }
-        numbers.map(move |number| Slot::Own { index, number }).chain(copies)
+        let mut slots: Vec<Slot> = numbers.map(|number| Slot::Own { index, number }).chain(copies).collect();
+        if again && content.odds.contains(&Odd::Reordered) {
+            slots.reverse();
+        }
+        slots.into_iter()
     }
 }

@@ -325,7 +325,7 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
         expired_or_unlisted
             .extend(column(stage, &expired, |row| Ok((row.get::<_, Millis>(0)?, row.get::<_, Millis>(1)?)))?);
         let unlisted = |created: Millis| expired_or_unlisted.iter().any(|(from, to)| (*from..*to).contains(&created));
-        let mut gone = gone(stage, line.id, published)?;
+        let mut gone = gone(published);
         // the copy that this one waited for is lost, and its content is a gap
         let owned = format!(
             "SELECT s.id FROM seen s JOIN delivery d ON d.content = s.content AND d.lost = 1 AND d.sink = {}",
@@ -355,15 +355,15 @@ fn arrived(stage: &Stage, plan: &SinkPlan, published: &[Published]) -> Result<()
     Ok(())
 }
 
-/// Records that a body did not hold any more when it was fetched again, which is a gap: their copies in other contents are gone with them.
-fn gone(stage: &Stage, stream: i64, published: &[Published]) -> Result<BTreeSet<EventId>, String> {
-    let gaps = format!("SELECT count(*) FROM gap WHERE stream = {stream} AND reason = 'gone when fetched again'");
-    if sql(stage, &gaps, |row| row.get::<_, i64>(0))? == 0 {
-        return Ok(BTreeSet::new());
-    }
-    let known: BTreeSet<EventId> = column(stage, "SELECT id FROM seen", blob)?.into_iter().collect();
-    let all = published.iter().flat_map(|content| content.known.all()).map(|record| record.id);
-    Ok(all.filter(|id| !known.contains(id)).collect())
+/// Records that a body does not hold any more when it is fetched again, which is a gap: their copies in other contents go with them.
+fn gone(published: &[Published]) -> BTreeSet<EventId> {
+    let vanishes =
+        |content: &Published, record: &Record| content.known.certain().all(|certain| certain.id != record.id);
+    let all = published.iter().flat_map(|content| {
+        let again = content.known.again.is_some();
+        content.known.first.iter().filter(move |record| again && vanishes(content, record))
+    });
+    all.map(|record| record.id).collect()
 }
 
 /// I3: what the service did not keep while a subscription was off lies in a suspected gap, once an agent had seen it on.

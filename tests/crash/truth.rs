@@ -84,7 +84,7 @@ fn known(stage: &Stage, truth: &ContentTruth) -> Arc<Ids> {
     if let Some(known) = cache.get(&truth.content.id) {
         return Arc::clone(known);
     }
-    let differs = truth.content.odds.contains(&Odd::Differs);
+    let differs = truth.content.odds.iter().any(|odd| matches!(odd, Odd::Differs | Odd::Reordered));
     let known = Arc::new(Ids {
         first: records_in(&stage.profile, truth, false),
         again: differs.then(|| records_in(&stage.profile, truth, true)),

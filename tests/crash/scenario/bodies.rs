@@ -37,8 +37,12 @@ fn profile() -> Profile {
     tenant.keep = 5 * HOUR;
     tenant.end = Some(end);
     let content = |every, odd| ContentFault { when: When::every(every), odd };
-    tenant.faults.contents =
-        vec![content(2, Odd::Differs), content(3, Odd::Repeats { every: 2, back: 2 }), content(13, Odd::Expired)];
+    tenant.faults.contents = vec![
+        content(2, Odd::Differs),
+        content(3, Odd::Reordered),
+        content(3, Odd::Repeats { every: 2, back: 2 }),
+        content(13, Odd::Expired),
+    ];
     tenant.faults.answers =
         vec![AnswerFault { when: When::every(6), on: Some(Operation::Blob), wrong: Wrong::Cut(2_000) }];
     profile
@@ -64,6 +68,8 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
         Phase {
             before: Box::new(|stage| stage.destination("lake").block(false)),
             over: Box::new(move |stage| stage.now() > calm && owed(stage) == 0),
+            // later even what is remembered of it is forgotten
+            complete: true,
             ..Phase::new(&all, times[3])
         },
         Phase {

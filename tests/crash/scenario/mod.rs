@@ -29,6 +29,8 @@ pub struct Outcome {
     pub records: usize,
     /// Every gate of the first life, in order.
     pub log: Vec<String>,
+    /// Names and times of all gates of the first life.
+    pub hash: u64,
 }
 
 fn profile() -> Profile {
@@ -100,10 +102,20 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
             break;
         }
     }
+    let owed = owed(&stage);
+    if owed != 0 {
+        return Err(format!("I3: {owed} deliveries are still owed when all should have been delivered"));
+    }
     let kills = lives.len() as u64 - 1;
     checks::at_the_end(&stage, &all, kills)?;
     let records = checks::received(&stage, &all[0]).len();
-    Ok(Outcome { passed: keeper.passed(), gates: keeper.by_seam(), records, log: keeper.last(usize::MAX) })
+    Ok(Outcome {
+        passed: keeper.passed(),
+        gates: keeper.by_seam(),
+        records,
+        log: keeper.last(usize::MAX),
+        hash: keeper.hash(),
+    })
 }
 
 /// Nothing more is to come: the schedule is over, everything late is visible, nothing is owed.

@@ -74,6 +74,10 @@ fn whatever_fails_nothing_is_lost() {
     });
     let (played, total) = total.into_inner().unwrap();
     println!("{played} scenarios passed in {} s, in all: {total:?}", begun.elapsed().as_secs());
+    if played >= SEEDS {
+        let happened = [total.kills, total.faults, total.repeats, total.lost, total.dropped, total.quarantined];
+        assert!(happened.iter().all(|number| *number > 0), "something never happened: {total:?}");
+    }
     let failures = failures.into_inner().unwrap();
     for (seed, error) in failures.iter().take(20) {
         println!("SEED={seed} failed: {error}");

@@ -73,6 +73,7 @@ fn oddities(tenant: &mut TenantProfile, frame: &Frame, dice: &mut Dice) {
     odd(dice, 10, Odd::NotJson);
     odd(dice, 20, Odd::BrokenRecord);
     odd(dice, 25, Odd::Differs);
+    odd(dice, 20, Odd::Reordered);
     let repeats = Odd::Repeats { every: dice.span(1, 3) as u32, back: dice.span(1, 6) };
     odd(dice, 30, repeats);
     odd(dice, 20, Odd::Twice);
