@@ -53,8 +53,11 @@ pub struct Plan {
 /// Decides. `total` and `budget` in compressed bytes. A dead sink's share is filled once and kept: health plays no part.
 pub fn plan(sinks: &[SinkState], total: u64, budget: u64, sizes: &Sizes) -> Plan {
     let share = budget / sinks.len().max(1) as u64;
-    // who has something gets what would have to be dropped again only when it has nothing any more
-    let fits = |sink: &SinkState, content: i64| sink.ahead == 0 || total + sizes.of(content) <= budget;
+    // what has no place in its share and would have to be dropped again comes when a sink has nothing else
+    let fits = |sink: &SinkState, content: i64| {
+        let size = sizes.of(content);
+        sink.ahead == 0 || sink.ahead + size < share || total + size <= budget
+    };
     let below = sinks.iter().filter(|sink| sink.ahead < share);
     let mut first: Vec<i64> =
         below.filter_map(|sink| sink.first_missing.filter(|content| fits(sink, *content))).collect();
@@ -82,8 +85,9 @@ impl Sizes {
     /// A body of so many bytes was dropped.
     pub fn dropped(&mut self, content: i64, bytes: u64) {
         self.0.insert(content, bytes);
+        // bodies are dropped from the newest to the oldest, and the oldest come back first
         while self.0.len() > REMEMBERED {
-            self.0.pop_first();
+            self.0.pop_last();
         }
     }
 
@@ -127,7 +131,7 @@ mod tests {
         for content in 0..20_000 {
             sizes.dropped(content, 1);
         }
-        assert_eq!((sizes.of(9_999), sizes.of(10_000)), (0, 1));
+        assert_eq!((sizes.of(9_999), sizes.of(10_000)), (1, 0));
     }
 
     #[test]

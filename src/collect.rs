@@ -2,7 +2,10 @@
 //!
 //! One task per tenant; its streams are listed side by side, so that the backlog of one does not delay another.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -68,18 +71,20 @@ impl Collect {
     pub async fn run(self, mut stop: Stop) -> Result<(), LedgerError> {
         let mut attempts: BTreeMap<i64, Attempt> = BTreeMap::new();
         let mut subscriptions_at = Millis::MIN;
+        // found off, and not in the ledger yet
+        let mut off = BTreeSet::new();
         // asking for the subscriptions has a patience of its own: when it fails, streams that are known go on being listed
         let mut asked = Attempt::default();
         let mut told = BTreeMap::new();
         while !stop.is_set() {
             let now = millis(&self.world);
             let unsure = attempts.values().any(|attempt| attempt.unsure);
-            if retry::is_due(asked.not_before, now) && (unsure || hourly(subscriptions_at, now)) {
+            if retry::is_due(asked.not_before, now) && (unsure || !off.is_empty() || hourly(subscriptions_at, now)) {
                 // what is under way when the agent stops is asked for again at the next start
                 let found = tokio::select! {
                     biased;
                     () = stop.wait() => break,
-                    found = self.subscriptions(&mut attempts) => found,
+                    found = self.subscriptions(&mut attempts, &mut off) => found,
                 };
                 match found {
                     Ok(()) => {
@@ -146,11 +151,21 @@ impl Collect {
         }
     }
 
-    async fn subscriptions(&self, attempts: &mut BTreeMap<i64, Attempt>) -> Result<(), Trouble> {
-        // known before anything is started: who dies in between must still say that something may be missing
+    async fn subscriptions(
+        &self,
+        attempts: &mut BTreeMap<i64, Attempt>,
+        off: &mut BTreeSet<i64>,
+    ) -> Result<(), Trouble> {
         for content_type in self.source.subscriptions_off().await? {
-            if let Some(stream) = self.stream_of(&content_type) {
-                self.ledger.subscription_off(stream.id, self.service_millis(), millis(&self.world)).await?;
+            off.extend(self.stream_of(&content_type).map(|stream| stream.id));
+        }
+        // known before anything is started: who dies in between must still say that something may be missing. But with a ledger that can't be
+        // written now it is started all the same: while it is off, nothing is kept for anybody
+        for stream in off.clone() {
+            match self.ledger.subscription_off(stream, self.service_millis(), millis(&self.world)).await {
+                Ok(()) => drop(off.remove(&stream)),
+                Err(error) if error.passes() => {}
+                Err(error) => return Err(error.into()),
             }
         }
         for state in self.source.ensure_subscriptions().await? {
@@ -278,7 +293,7 @@ impl Collect {
         let mut recent = plan(service_now);
         if recent.gap.is_some() {
             // before a loss is written down, the service is asked for the time: it may be this machine's clock that jumped
-            self.source.ensure_subscriptions().await?;
+            self.source.subscriptions_off().await?;
             service_now = self.source.service_now();
             recent = plan(service_now);
         }

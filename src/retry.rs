@@ -36,7 +36,12 @@ pub const LONGEST: Millis = 61 * 60_000;
 
 /// Whether something that waits until `at` may go on. A time further ahead than any wait comes from a clock that was set back since.
 pub fn is_due(at: Millis, now: Millis) -> bool {
-    at <= now || at > now.saturating_add(LONGEST)
+    is_due_within(at, now, LONGEST)
+}
+
+/// The same where no wait is longer than `longest`.
+pub fn is_due_within(at: Millis, now: Millis, longest: Millis) -> bool {
+    at <= now || at > now.saturating_add(longest)
 }
 
 impl Policy {

@@ -67,8 +67,11 @@ impl Sweep {
         }
         self.expire(now).await?;
         let memory = if self.world.gate.mutant("a memory of an hour") { HOUR } else { MEMORY };
-        let due = self.ledger.due(now - memory).await?;
-        while due.old && self.ledger.forget(now - memory).await? {}
+        // of a clock that jumps ahead nothing is forgotten: it would all come again
+        let known = self.heard(now).map(|heard| heard.min(now));
+        let before = known.map_or(Millis::MIN, |known| known - memory);
+        let due = self.ledger.due(before).await?;
+        while due.old && self.ledger.forget(before).await? {}
         if due.gaps {
             self.announce(now).await?;
         }
@@ -90,8 +93,17 @@ impl Sweep {
             }
         }
         let configured: Vec<i64> = self.sources.iter().map(|(stream, ..)| *stream).collect();
-        while self.ledger.expire(configured.clone(), false, now - GRACE, now).await? {}
+        let Some(heard) = self.heard(now) else { return Ok(()) };
+        while self.ledger.expire(configured.clone(), false, heard.min(now) - GRACE, now).await? {}
         Ok(())
+    }
+
+    /// What a service last said the time is; `None`: none was heard in this life. Without a service there is only this machine's clock.
+    fn heard(&self, now: Millis) -> Option<Millis> {
+        if self.sources.is_empty() {
+            return Some(now);
+        }
+        self.sources.iter().filter_map(|(.., source)| source.service_heard()).max().map(|heard| heard.as_millisecond())
     }
 
     /// A sink that is gone from the configuration while something is kept for it: said hourly, since it ends nothing by itself.
@@ -119,7 +131,10 @@ impl Sweep {
             let plan = self.activity.sizes(|sizes| budget::plan(&view.states(), view.total, self.body_budget, sizes));
             let Some(drop) = plan.drop else { break };
             let but = self.activity.underway.contents();
-            let dropped = self.ledger.drop_from_back(drop.sink, drop.share, but, millis(&self.world)).await?;
+            // what can be fetched again: a clock that was set back knows no expiry
+            let now = millis(&self.world);
+            let Some(heard) = self.heard(now) else { break };
+            let dropped = self.ledger.drop_from_back(drop.sink, drop.share, but, heard.max(now)).await?;
             let Some((content, bytes)) = dropped else { break };
             self.activity.sizes(|sizes| sizes.dropped(content, bytes));
             freed += bytes;

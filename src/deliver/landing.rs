@@ -76,12 +76,16 @@ impl Deliver {
         course.crowded = !read.fresh;
         let mut pieces = read.pieces;
         let before = pieces.len();
-        let mut again = false;
+        let (mut again, mut later) = (false, Vec::new());
         pieces.retain(|piece| {
             let admitted = course.tracks.admit(piece.content, piece.generation, piece.progress, piece.from);
             again |= admitted == Admitted::Again;
+            if admitted == Admitted::Later {
+                later.push(piece.content);
+            }
             admitted == Admitted::Yes
         });
+        course.tracks.later(&later, read.now);
         if pieces.is_empty() {
             // what should have been there and is not will not come: waiting for its time would never end
             let gone = before == 0 && course.confirming.is_none() && course.tracks.gone(&read.due, millis(&self.world));
@@ -193,6 +197,7 @@ impl Deliver {
                 Fate::Again | Fate::Suspect | Fate::Refused(_) => {}
             }
         }
+        course.held.extend(flown.hold.clone());
         self.note_taken(course, taken);
         if verdict.refused {
             self.say(course.voice.refused(&verdict.cause, millis(&self.world)));
@@ -273,6 +278,7 @@ impl Deliver {
                 course.tracks.back(*key, |history| history.unproven += u8::from(lost.orderly));
             }
         }
+        course.held.extend(unsettled.iter().filter_map(|flown| flown.hold.clone()));
         self.note_taken(course, unproven);
         self.activity.sink(&self.name, |known| known.settled_unproven += unproven as u64);
         let cause = format!("the connection was lost: {}", lost.cause);

@@ -172,18 +172,24 @@ impl Tracks {
     pub fn gone(&mut self, contents: &[i64], now: Millis) -> bool {
         let before = self.tracks.len();
         for content in contents {
-            let Some(track) = self.tracks.get_mut(content) else { continue };
-            if !track.is_out() {
+            if self.tracks.get(content).is_some_and(|track| !track.is_out()) {
                 self.forget(*content);
-                continue;
             }
+        }
+        self.later(contents, now);
+        self.tracks.len() < before
+    }
+
+    /// What waits in these contents is looked for again after a while.
+    pub fn later(&mut self, contents: &[i64], now: Millis) {
+        for content in contents {
+            let Some(track) = self.tracks.get_mut(content) else { continue };
             for state in &mut track.states {
                 if let State::Waiting(history) = state {
                     history.retry_at = history.retry_at.max(now + ABSENT);
                 }
             }
         }
-        self.tracks.len() < before
     }
 
     /// Takes note of a content that was read at `progress`.

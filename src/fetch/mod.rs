@@ -28,6 +28,8 @@ use crate::{
 const TOGETHER: usize = 16;
 /// Of one tenant.
 const PER_TENANT: usize = 4;
+/// While the ledger can't be written, it is tried again after this (milliseconds).
+const LEDGER_PAUSE: Millis = 30_000;
 /// Contents created within this time are live (milliseconds).
 pub const LIVE: Millis = 3_600_000;
 
@@ -85,7 +87,7 @@ impl Fetch {
         let this = &self;
         while !stop.is_set() {
             let mut targets = Vec::new();
-            if retry::is_due(not_before, millis(&self.world)) {
+            if retry::is_due_within(not_before, millis(&self.world), LEDGER_PAUSE) {
                 let found = async {
                     self.resume(&busy).await?;
                     self.targets(&busy).await
@@ -144,11 +146,11 @@ impl Fetch {
         }
         error!("{error}");
         self.activity.ledger_error(Some(error.to_string()));
-        Ok(millis(&self.world) + 30_000)
+        Ok(millis(&self.world) + LEDGER_PAUSE)
     }
 
     /// How long there is nothing to do without a wake-up: until the next failed content may be tried again, a tenant may be asked again, or the
-    /// ledger is tried again (`not_before`). What waits for room is told when there is some.
+    /// ledger is tried again (`not_before`). What waits for room is mostly told when there is some, and looks once a minute.
     async fn idle(&self, not_before: Millis) -> Duration {
         let now = millis(&self.world);
         let retry_at = self.ledger.next_retry(now).await.ok().flatten();

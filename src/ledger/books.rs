@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::{Ledger, LedgerError, Millis, Request, Trouble, deliveries, requests, troubles};
+use super::{Ledger, LedgerError, Millis, Request, Trouble, contents, deliveries, requests, troubles};
 use crate::budget::SinkState;
 
 /// The books of one stream: each record once, at its first store.
@@ -234,11 +234,14 @@ impl Ledger {
 fn sinks(connection: &Connection, streams: &[i64], now: Millis, whole: bool) -> Result<Vec<SinkView>, LedgerError> {
     let mut sinks: Vec<SinkView> = connection
         .prepare_cached(
+            &format!(
             "SELECT id, name, configured, ahead, (SELECT content FROM delivery d JOIN content c ON c.id = d.content
-               WHERE d.sink = sink.id AND d.ready = 0 AND d.lost = 0 AND c.state = 0 AND (c.retry_at <= ?1 OR c.retry_at > ?1 + 3660000) AND d.stream IN (SELECT value FROM json_each(?2)) ORDER BY d.created, d.content LIMIT 1),
+               WHERE d.sink = sink.id AND d.ready = 0 AND d.lost = 0 AND c.state = 0 AND {} AND d.stream IN (SELECT value FROM json_each(?1)) ORDER BY d.created, d.content LIMIT 1),
                quarantine_bytes, retired_at IS NOT NULL FROM sink WHERE ?3 OR retired_at IS NULL ORDER BY id",
+            contents::due()
+        ),
         )?
-        .query_map(rusqlite::params![now, format!("{streams:?}"), whole], |row| {
+        .query_map(rusqlite::params![format!("{streams:?}"), now, whole], |row| {
             Ok(SinkView {
                 id: row.get(0)?,
                 name: row.get(1)?,

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Ledger, LedgerError, Millis, deliveries, gaps, seen};
+use crate::retry;
 
 /// A content whose body is to be fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,9 @@ pub struct Counts {
 }
 
 /// Of a content `c`, at the time `?2`; see [`crate::retry::is_due`].
-const DUE: &str = "(c.retry_at <= ?2 OR c.retry_at > ?2 + 3660000)";
+pub(super) fn due() -> String {
+    format!("(c.retry_at <= ?2 OR c.retry_at > ?2 + {})", retry::LONGEST)
+}
 const TARGET: &str =
     "SELECT c.id, c.stream, t.guid, s.content_type, c.content_id, c.uri, c.created, c.expires, c.attempts
   FROM content c JOIN stream s ON s.id = c.stream JOIN tenant t ON t.id = s.tenant";
@@ -67,7 +70,7 @@ pub(super) fn owed(live_ones: bool) -> String {
     // without the plus SQLite may choose the index by `created`, and read and sort the whole past at each turn
     let (condition, order) =
         if live_ones { ("c.created >= ?3", "c.created") } else { ("+c.created < ?3", "c.expires") };
-    format!("{TARGET} WHERE c.stream = ?1 AND c.state = 0 AND {DUE} AND {condition} ORDER BY {order} LIMIT ?4")
+    format!("{TARGET} WHERE c.stream = ?1 AND c.state = 0 AND {} AND {condition} ORDER BY {order} LIMIT ?4", due())
 }
 
 fn target(row: &rusqlite::Row<'_>) -> rusqlite::Result<FetchTarget> {
@@ -90,7 +93,7 @@ impl Ledger {
         self.read(move |connection| match need {
             Need::Only(contents) => {
                 let mut one =
-                    connection.prepare_cached(&format!("{TARGET} WHERE c.id = ?1 AND c.state = 0 AND {DUE}"))?;
+                    connection.prepare_cached(&format!("{TARGET} WHERE c.id = ?1 AND c.state = 0 AND {}", due()))?;
                 let mut found = Vec::new();
                 for content in contents.into_iter().take(limit) {
                     found.extend(one.query_row(params![content, now], target).optional()?);
