@@ -23,8 +23,6 @@ use crate::{
     world::World,
 };
 
-const HOUR: Millis = 3_600_000;
-
 /// Lists the streams of one tenant, every poll.
 pub struct Collect {
     pub(crate) world: World,
@@ -79,7 +77,9 @@ impl Collect {
         while !stop.is_set() {
             let now = millis(&self.world);
             let unsure = attempts.values().any(|attempt| attempt.unsure);
-            if retry::is_due(asked.not_before, now) && (unsure || !off.is_empty() || hourly(subscriptions_at, now)) {
+            if retry::is_due(asked.not_before, now)
+                && (unsure || !off.is_empty() || retry::hourly(subscriptions_at, now))
+            {
                 // what is under way when the agent stops is asked for again at the next start
                 let found = tokio::select! {
                     biased;
@@ -314,7 +314,7 @@ impl Collect {
             let Some(slice) = Some(slice).filter(|_| overlap).or(new_only) else { continue };
             new += self.list_window(&row, slice, Some(slice.end().as_millisecond()), None).await?;
         }
-        if overlap && row.listed_past.is_none_or(|at| hourly(at, now)) {
+        if overlap && row.listed_past.is_none_or(|at| retry::hourly(at, now)) {
             let past = window::past(bound, listed_from.unwrap_or(service_now)).slices;
             let last = past.len();
             if last == 0 {
@@ -385,11 +385,6 @@ impl Collect {
         }
         Ok(new)
     }
-}
-
-/// Whether what was done at `at` is to be done again; a time ahead comes from a clock that was set back since.
-fn hourly(at: Millis, now: Millis) -> bool {
-    !(0..HOUR).contains(&now.saturating_sub(at))
 }
 
 fn timestamp(millis: Millis) -> Timestamp {

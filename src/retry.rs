@@ -44,6 +44,11 @@ pub fn is_due_within(at: Millis, now: Millis, longest: Millis) -> bool {
     at <= now || at > now.saturating_add(longest)
 }
 
+/// Whether what was done at `at` is to be done again; a time ahead comes from a clock that was set back since.
+pub fn hourly(at: Millis, now: Millis) -> bool {
+    !(0..60 * 60_000).contains(&now.saturating_sub(at))
+}
+
 impl Policy {
     const fn new(name: &'static str, first: u64, most: u64) -> Self {
         Policy { name, first: Duration::from_secs(first), most: Duration::from_secs(most) }

@@ -9,6 +9,7 @@ mod block;
 mod confirm;
 mod course;
 mod flight;
+mod history;
 mod landing;
 mod room;
 mod start;

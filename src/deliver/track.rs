@@ -8,29 +8,8 @@ use std::{
     sync::Arc,
 };
 
+pub(super) use super::history::History;
 use crate::ledger::{Millis, Progress};
-
-/// What happened to a message before this attempt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct History {
-    /// The largest batch it may travel in: halved while it is a suspect. 0: no limit.
-    pub cap: u32,
-    /// Which batch came back: it goes out again by itself, or what is proved of it would be proved of others too. 0: none did.
-    pub group: u64,
-    /// How often it came back with `Retry`.
-    pub retries: u32,
-    /// When it came back first.
-    pub since: Millis,
-    /// How many batches this sink had taken then.
-    pub taken: u64,
-    /// Not before; a time long past or far ahead means nothing.
-    pub retry_at: Millis,
-    /// Connections that took it whole and were ended by the peer in an orderly way before it had settled.
-    pub unproven: u8,
-    /// It was refused in a row that may have been the sink's fault; once the sink has taken so many batches, another refusal is its own.
-    /// 0: it was not.
-    pub doubted: u64,
-}
 
 /// How a record was settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,15 +99,8 @@ pub(super) enum Admitted {
     Later,
 }
 
-/// A wait longer than any policy's comes from a clock that was set back.
-const LONGEST: Millis = 20 * 60_000;
-
 /// What is not there, of a content of which something else is out, is looked for again after this (milliseconds): at once would be over and over.
 const ABSENT: Millis = 1_000;
-
-fn due(history: &History, now: Millis, eager: bool) -> bool {
-    eager || history.retry_at <= now || history.retry_at > now + LONGEST
-}
 
 impl Track {
     fn next(&self) -> i64 {
@@ -136,7 +108,7 @@ impl Track {
     }
 
     fn first_wanted(&self, now: Millis, eager: bool) -> i64 {
-        let wanted = self.states.iter().position(|state| matches!(state, State::Waiting(h) if due(h, now, eager)));
+        let wanted = self.states.iter().position(|state| matches!(state, State::Waiting(h) if h.is_due(now, eager)));
         wanted.map_or(self.next(), |offset| self.front + offset as i64)
     }
 
@@ -229,7 +201,7 @@ impl Tracks {
         match track.states.get(offset) {
             None if !fresh => Want::No,
             None => Want::Yes { cap: 0, group: 0 },
-            Some(State::Waiting(history)) if due(history, now, eager) => {
+            Some(State::Waiting(history)) if history.is_due(now, eager) => {
                 Want::Yes { cap: history.cap, group: history.group }
             }
             Some(_) => Want::No,
