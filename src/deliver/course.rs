@@ -70,6 +70,8 @@ pub(super) struct Course {
     pub reading: Option<BoxFuture<'static, Result<Read, LedgerError>>>,
     pub made: Option<Made>,
     pub confirming: Option<BoxFuture<'static, Result<Confirmed, LedgerError>>>,
+    /// Messages that went out since the last confirmation began.
+    pub launched: usize,
     /// Bodies of what was taken and is not confirmed yet.
     pub held: Vec<Arc<Hold>>,
     pub permits: Arc<Semaphore>,
@@ -116,6 +118,7 @@ impl Course {
             reading: None,
             made: None,
             confirming: None,
+            launched: 0,
             held: Vec::new(),
             permits: Arc::new(Semaphore::new(limits.in_hand.max(1))),
             permit: None,

@@ -26,6 +26,7 @@ impl Deliver {
         self.free(course);
         if course.confirming.is_none() && course.ledger_pause.is_none() {
             course.confirming = self.confirm(course);
+            course.launched = 0;
         }
         let may_change = course.open.is_some() || course.pause.is_some();
         if may_change && course.watching.is_none() && course.closing.is_none() && self.env.watches() {
@@ -44,7 +45,10 @@ impl Deliver {
         if course.made.is_some() {
             self.hand_over(course);
         }
-        let room = course.flight.running() < self.limits.in_flight.max(1);
+        // what is taken while a confirmation is under way comes again after a crash: one window of it, however slow the disk is (I4)
+        let window = self.limits.in_flight.max(1).saturating_mul(self.limits.batch_messages.max(1));
+        let ahead = course.confirming.is_some() && course.launched >= window;
+        let room = course.flight.running() < self.limits.in_flight.max(1) && !ahead;
         // with the memory full, only what is in it already goes out: that is what empties it
         let fresh = course.tracks.positions() < self.positions || course.trust.probes();
         // after a failure one batch shows whether the sink is in order again: else a connection that is lost every so often would have
@@ -84,6 +88,7 @@ impl Deliver {
             });
         }
         let own = made.is_own();
+        course.launched += keys.len();
         let batch = Batch::new(std::mem::take(&mut made.messages), Some(Box::new(permit)));
         let flown = Flown::new(keys, made.bytes, made.newest, own, made.hold.take());
         course.flight.launch(&self.world, Arc::clone(&open.sink), batch, self.limits.deadline, flown);
