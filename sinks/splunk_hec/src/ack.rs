@@ -19,10 +19,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// How long a batch may wait: Splunk's advice to clients is 30 questions, one every 10 s, then to send again.
 pub const GIVE_UP: Duration = Duration::from_secs(300);
 
-/// Splunk counts the batches of a channel from 0. Answers to calls that run side by side may come in another order, but a number so far behind
-/// the highest one is another count: splunk was started anew.
-const BEHIND: u64 = 16;
-
 /// The numbers among the asked ones that are indexed; an error means that all asked ones are to be sent again.
 pub type Indexed = Result<Vec<u64>, SinkError>;
 
@@ -46,8 +42,8 @@ pub struct Acks {
 struct Waiting {
     /// `None`: still waits.
     batches: BTreeMap<u64, Option<Result<(), SinkError>>>,
-    /// The highest number so far.
-    highest: u64,
+    /// The highest number so far; `None`: none came.
+    highest: Option<u64>,
     /// When the next question is due, and the pause that led there.
     next: Instant,
     pause: Duration,
@@ -63,7 +59,7 @@ impl Acks {
             interval,
             waiting: Mutex::new(Waiting {
                 batches: BTreeMap::new(),
-                highest: 0,
+                highest: None,
                 next: Instant::now(),
                 pause,
                 round: None,
@@ -71,12 +67,18 @@ impl Acks {
         })
     }
 
-    /// A batch was taken under this number.
+    /// The highest number that has come so far: asked before a batch is sent.
+    pub fn highest(&self) -> Option<u64> {
+        self.lock().highest
+    }
+
+    /// A batch was taken under this number; `known` was the highest when it was sent. Splunk counts the batches of a channel from 0, so its number is
+    /// higher, in whatever order the answers to calls that run side by side come: another one is of another count, and splunk was started anew.
     ///
     /// # Errors
     /// Another batch waits under the same number: two indexers answer, or one was started anew, and a `true` would not
     /// tell for which. Both are to be sent again.
-    pub fn register(self: &Arc<Self>, number: u64) -> Result<Ticket, SinkError> {
+    pub fn register(self: &Arc<Self>, number: u64, known: Option<u64>) -> Result<Ticket, SinkError> {
         let twice = || {
             SinkError::retry(
                 "two batches wait under one acknowledgement number: splunk was started anew, or a load balancer spreads one \
@@ -84,15 +86,15 @@ impl Acks {
             )
         };
         let mut waiting = self.lock();
-        if number.saturating_add(BEHIND) < waiting.highest {
+        if known.is_some_and(|known| number <= known) {
             // what waits was taken by the one before: a `true` for its number would be for another batch
-            waiting.highest = number;
+            waiting.highest = Some(number);
             let anew = "splunk counts its acknowledgements anew, so it was started anew: what it had not acknowledged goes out again";
             for end in waiting.batches.values_mut().filter(|end| end.is_none()) {
                 *end = Some(Err(SinkError::retry(anew)));
             }
         }
-        waiting.highest = waiting.highest.max(number);
+        waiting.highest = waiting.highest.max(Some(number));
         if let Some(other) = waiting.batches.get_mut(&number) {
             *other = Some(Err(twice()));
             return Err(twice());

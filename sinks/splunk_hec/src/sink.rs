@@ -106,6 +106,7 @@ impl Sink for HecSink {
         }
         let count = batch.len();
         let body = self.envelope.body(&batch)?;
+        let known = self.acks.highest();
         let answer = self.wire.events(body).await;
         // its bytes are sent: who waits for an acknowledgement holds nothing
         drop(batch);
@@ -126,7 +127,7 @@ impl Sink for HecSink {
                 self.acknowledges.store(false, Ordering::Relaxed);
                 Ok(())
             }
-            (Ack::Auto | Ack::Required, Some(number)) => self.acks.register(number)?.indexed().await,
+            (Ack::Auto | Ack::Required, Some(number)) => self.acks.register(number, known)?.indexed().await,
         }
     }
 }

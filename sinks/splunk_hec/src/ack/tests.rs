@@ -63,7 +63,7 @@ async fn poll_all(calls: &mut [Option<Waits<'_>>]) {
 #[tokio::test(start_paused = true)]
 async fn one_question_asks_for_all_and_the_pauses_double_to_the_interval() {
     let (acks, asked) = acks(INTERVAL, Duration::ZERO);
-    let tickets: Vec<_> = (0..3).map(|n| acks.register(n).expect("free")).collect();
+    let tickets: Vec<_> = (0..3).map(|n| acks.register(n, None).expect("free")).collect();
     asked.index(0);
     asked.index(2);
     assert_eq!(tickets[2].indexed().await, Ok(()));
@@ -72,7 +72,7 @@ async fn one_question_asks_for_all_and_the_pauses_double_to_the_interval() {
     assert_eq!(asked.questions(), [(1000, vec![0, 1, 2])]);
 
     let begun = Instant::now();
-    let never = acks.register(9).expect("free");
+    let never = acks.register(9, None).expect("free");
     let error = never.indexed().await.expect_err("it never is");
     assert!(matches!(error, SinkError::Retry { .. }), "{error}");
     assert_eq!(begun.elapsed(), GIVE_UP);
@@ -84,7 +84,7 @@ async fn one_question_asks_for_all_and_the_pauses_double_to_the_interval() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_not_indexed_does_not_hold_up_the_others() {
     let (acks, asked) = acks(INTERVAL, QUICK);
-    let (late, soon) = (acks.register(1).expect("free"), acks.register(2).expect("free"));
+    let (late, soon) = (acks.register(1, None).expect("free"), acks.register(2, None).expect("free"));
     let begun = Instant::now();
     asked.index(2);
     let (soon, _) = tokio::join!(
@@ -103,7 +103,7 @@ async fn a_call_abandoned_at_any_point_leaves_the_question_to_the_next() {
     // before the question, in the middle of it, and after
     for abandon in [1, 500, 1000, 1002, 1004] {
         let (acks, asked) = acks(INTERVAL, QUICK);
-        let tickets: Vec<_> = (0..4).map(|n| acks.register(n).expect("free")).collect();
+        let tickets: Vec<_> = (0..4).map(|n| acks.register(n, None).expect("free")).collect();
         (0..4).for_each(|n| asked.index(n));
         let mut calls: Vec<Option<Waits<'_>>> =
             tickets.iter().map(|ticket| Some(Box::pin(ticket.indexed()) as Waits<'_>)).collect();
@@ -125,11 +125,11 @@ async fn a_call_abandoned_at_any_point_leaves_the_question_to_the_next() {
 #[tokio::test(start_paused = true)]
 async fn all_calls_may_be_abandoned_and_later_ones_still_hear() {
     let (acks, asked) = acks(INTERVAL, Duration::from_secs(3));
-    let first = acks.register(1).expect("free");
+    let first = acks.register(1, None).expect("free");
     assert!(tokio::time::timeout(Duration::from_secs(2), first.indexed()).await.is_err());
     assert_eq!(asked.running.load(Ordering::SeqCst), 1, "the question is on its way");
     drop(first);
-    let second = acks.register(2).expect("free");
+    let second = acks.register(2, None).expect("free");
     asked.index(2);
     assert_eq!(second.indexed().await, Ok(()));
     let numbers: Vec<_> = asked.questions().into_iter().map(|(_, numbers)| numbers).collect();
@@ -140,12 +140,12 @@ async fn all_calls_may_be_abandoned_and_later_ones_still_hear() {
 async fn a_lost_answer_fails_whom_it_was_for_and_nobody_else() {
     let (acks, asked) = acks(INTERVAL, Duration::from_secs(2));
     asked.fail.store(1, Ordering::SeqCst);
-    let (first, second) = (acks.register(1).expect("free"), acks.register(2).expect("free"));
+    let (first, second) = (acks.register(1, None).expect("free"), acks.register(2, None).expect("free"));
     let later = async {
         // while the question is on its way
         sleep_until(Instant::now() + Duration::from_secs(2)).await;
         asked.index(3);
-        acks.register(3).expect("free").indexed().await
+        acks.register(3, None).expect("free").indexed().await
     };
     let (first, second, later) = tokio::join!(first.indexed(), second.indexed(), later);
     for lost in [first, second] {
@@ -157,22 +157,22 @@ async fn a_lost_answer_fails_whom_it_was_for_and_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn one_number_twice_is_nobodys_acknowledgement() {
     let (acks, asked) = acks(INTERVAL, QUICK);
-    let first = acks.register(1).expect("free");
+    let first = acks.register(1, None).expect("free");
     asked.index(1);
     let mut waits = Box::pin(first.indexed());
     assert!(tokio::time::timeout(QUICK, &mut waits).await.is_err());
-    assert!(matches!(acks.register(1), Err(SinkError::Retry { .. })), "a second batch under the same number");
+    assert!(matches!(acks.register(1, None), Err(SinkError::Retry { .. })), "a second batch under the same number");
     assert!(matches!(waits.await, Err(SinkError::Retry { .. })), "the first is in doubt, too");
     drop(first);
     // a number that nobody waits for may come again: the collector was started anew
-    assert_eq!(acks.register(1).expect("free").indexed().await, Ok(()));
+    assert_eq!(acks.register(1, None).expect("free").indexed().await, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_splunk_counts_anew_what_waits_goes_out_again() {
     let (acks, asked) = acks(INTERVAL, QUICK);
-    let old: Vec<_> = [40, 41, 38].map(|number| acks.register(number).expect("a new number")).into();
-    let new = acks.register(3).expect("a new number");
+    let old: Vec<_> = [40, 41, 38].map(|number| acks.register(number, None).expect("a new number")).into();
+    let new = acks.register(3, acks.highest()).expect("a new number");
     for ticket in &old {
         let error = ticket.indexed().await.expect_err("nobody knows what became of it");
         assert!(error.to_string().contains("started anew"), "{error}");
