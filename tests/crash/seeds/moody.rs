@@ -232,12 +232,8 @@ impl Open {
 
     /// A failure may cost repeats of all that was in flight or had not settled.
     fn failed(&self) {
-        self.may_repeat((self.limits.in_flight * self.limits.batch_messages) as u64);
-    }
-
-    /// So many of what was in flight were taken without a word, and what had not settled goes out again.
-    fn may_repeat(&self, flight: u64) {
         self.destination.failures.fetch_add(1, Ordering::Relaxed);
+        let flight = (self.limits.in_flight * self.limits.batch_messages) as u64;
         let unsettled: u64 = match self.limits.settle.is_zero() {
             true => 0,
             false => self.recent.lock().unwrap().iter().map(|(_, messages)| messages).sum(),
@@ -245,9 +241,8 @@ impl Open {
         self.destination.may_repeat(flight + unsettled);
     }
 
-    /// Takes nothing, or says exactly what.
     fn fails(&self, error: SinkError) -> Result<(), SinkError> {
-        self.may_repeat(0);
+        self.failed();
         Err(error)
     }
 
