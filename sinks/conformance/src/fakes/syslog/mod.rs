@@ -9,6 +9,7 @@ mod rfc5424;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    os::fd::AsFd,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -74,10 +75,23 @@ struct Shared {
     tls: Mutex<Option<Arc<ServerConfig>>>,
     arrivals: Arc<Arrivals>,
     orders: watch::Sender<Orders>,
+    /// A second handle of the socket that listens, while one does.
+    listening: Mutex<Option<std::net::TcpListener>>,
     seen: Mutex<Seen>,
 }
 
 impl Shared {
+    fn listening(&self) -> MutexGuard<'_, Option<std::net::TcpListener>> {
+        self.listening.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Keeps a second handle of what listens now.
+    fn listens(&self, listener: &TcpListener) -> io::Result<()> {
+        let handle = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned()?);
+        *self.listening() = Some(handle);
+        Ok(())
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -106,12 +120,14 @@ impl Syslog {
     /// Receives on `listener`; with `tls`, over TLS.
     ///
     /// # Errors
-    /// The listener has no address.
+    /// The listener has no address, or no second handle can be had of it.
     pub fn start(listener: TcpListener, tls: Option<Arc<ServerConfig>>, arrivals: Arc<Arrivals>) -> io::Result<Syslog> {
         let address = listener.local_addr()?;
         let (orders, ordered) = watch::channel(Orders { manner: Manner::Reads, generation: 0 });
         let encrypted = tls.is_some();
-        let shared = Arc::new(Shared { tls: Mutex::new(tls), arrivals, orders, seen: Mutex::default() });
+        let (tls, listening, seen) = (Mutex::new(tls), Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { tls, arrivals, orders, listening, seen });
+        shared.listens(&listener)?;
         #[expect(
             clippy::disallowed_methods,
             reason = "a receiver runs beside what is tested; dropping it ends the task"
@@ -143,7 +159,16 @@ impl Syslog {
 
     /// From now on it treats new connections so, and open ones from the next bytes on.
     pub fn be(&self, manner: Manner) {
-        self.shared.orders.send_modify(|orders| orders.manner = manner);
+        self.shared.orders.send_modify(|orders| {
+            orders.manner = manner;
+            // now, and not when the task below comes to it on another thread: until then a client would be taken, and its bytes
+            // acknowledged. Where a socket that listens can't be shut down (elsewhere than on Linux), the task does it
+            if manner == Manner::Refuses
+                && let Some(listener) = self.shared.listening().take()
+            {
+                let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Read);
+            }
+        });
     }
 
     /// Shakes hands in another way from the next connection on: another certificate, or a client certificate wanted.
@@ -200,16 +225,15 @@ async fn listen(listener: TcpListener, address: SocketAddr, shared: Arc<Shared>,
     let mut listener = Some(listener);
     loop {
         let current = *orders.borrow_and_update();
-        if current.manner == Manner::Refuses {
+        if current.manner == Manner::Refuses || shared.listening().is_none() {
             drop(listener.take());
             let reserved = match reserve(address) {
                 Ok(socket) => socket,
                 Err(error) => return shared.fault(format!("the receiver's port is gone: {error}")),
             };
-            if orders.wait_for(|orders| orders.manner != Manner::Refuses).await.is_err() {
-                return;
-            }
-            match reserved.listen(128) {
+            // held until it listens: an order to refuse comes before that or after it
+            let Ok(_order) = orders.wait_for(|orders| orders.manner != Manner::Refuses).await else { return };
+            match reserved.listen(128).and_then(|again| shared.listens(&again).map(|()| again)) {
                 Ok(again) => listener = Some(again),
                 Err(error) => return shared.fault(format!("the receiver can't listen again: {error}")),
             }
@@ -238,4 +262,28 @@ fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// Its task is on another thread, and slow to hear.
+    #[cfg(target_os = "linux")]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_is_told_to_refuse_refuses_from_then_on() {
+        let receiver = Syslog::local(None, Arc::new(Arrivals::with_bodies())).expect("a port");
+        for turn in 0..500 {
+            receiver.be(Manner::Refuses);
+            let refused = TcpStream::connect(receiver.address()).await;
+            assert!(refused.is_err(), "turn {turn}: taken though it refuses");
+            receiver.be(Manner::Reads);
+            let again = async { while TcpStream::connect(receiver.address()).await.is_err() {} };
+            let again = tokio::time::timeout(std::time::Duration::from_secs(10), again);
+            assert!(again.await.is_ok(), "turn {turn}: not taken again; {:?}", receiver.faults());
+        }
+        assert_eq!(receiver.faults(), [""; 0]);
+    }
 }
