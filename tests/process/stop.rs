@@ -2,9 +2,12 @@
 
 use std::{fs, io::Write, net::TcpStream, process::Stdio, time::Duration};
 
+use auditferry_conformance::fakes::hec::{Behaviour, Indexing};
+
 use crate::{
     agent::{Process, Stage},
-    support::{PATIENCE, file_sink, get, level, listen, pending, series, signal, timed_end},
+    fakes::{Receivers, hec_options},
+    support::{PATIENCE, delivered, file_sink, get, level, listen, pending, series, signal, timed_end, wanted},
 };
 
 const AT_MOST: Duration = Duration::from_secs(10);
@@ -62,4 +65,50 @@ fn a_second_signal_ends_it_at_once() {
     let (code, took) = timed_end(&mut agent);
     assert_eq!(code, Some(1));
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// What is on its way when the signal comes is confirmed seconds later, and waited for.
+#[test]
+fn a_sink_that_confirms_after_seconds_gets_nothing_twice() {
+    const STOPS: u64 = 4;
+    let mut stage = Stage::new(&["--profile", "busy", "--seed", "9", "--rate", "200", "--report-ids"]);
+    let receivers = Receivers::new();
+    // asked 0.6 s, 1.8 s and 4.2 s after the batch was taken, and true the third time
+    let (hec, arrivals) = receivers.hec(Behaviour { indexing: Indexing::After(2), ..Behaviour::default() });
+    let options = hec_options(&stage, &hec, "right");
+    let sink =
+        format!("[[sink]]\nname = \"slow\"\ncodec = \"ocsf\"\n{options}\nack = \"required\"\nack_interval = \"6s\"\n");
+    stage.configure("", &(sink + "batch = { messages = 200, age = \"50ms\" }\n"));
+    for stop in 1..=STOPS {
+        let before = (arrivals.messages(), delivered(&stage, "slow"));
+        let (mut taken, mut confirmed) = before;
+        let mut agent = stage.agent();
+        stage.wait(PATIENCE, "something taken that is not confirmed, and something confirmed in this life", || {
+            (taken, confirmed) = (arrivals.messages(), delivered(&stage, "slow"));
+            confirmed > before.1 && taken > confirmed
+        });
+        let (code, took) = timed_end(&mut agent);
+        let (after, counted) = (arrivals.messages(), delivered(&stage, "slow"));
+        println!(
+            "stop {stop}: {taken} taken, {confirmed} confirmed; ended with {code:?} after {took:?}: {after} taken, {counted} confirmed"
+        );
+        assert_eq!(code, Some(0));
+        assert!(took < AT_MOST, "{took:?}");
+        assert_eq!(after, counted, "what was taken before the end is in the books");
+    }
+    stage.last_orders();
+    hec.change(|behaviour| behaviour.indexing = Indexing::AtOnce);
+    let mut agent = stage.agent();
+    let since = std::time::Instant::now();
+    stage.wait(2 * PATIENCE, "everything delivered", || {
+        // the last content is listed with the next poll, a second later
+        since.elapsed() > Duration::from_secs(5) && pending(&stage)["slow"] == (0, 0)
+    });
+    assert_eq!(timed_end(&mut agent).0, Some(0));
+    stage.simulator.terminate();
+    let wanted = wanted(&stage).len();
+    println!("{wanted} records, {} messages", arrivals.messages());
+    assert!(wanted > 1000, "{wanted} records prove nothing");
+    assert_eq!((arrivals.events(), arrivals.messages()), (wanted, wanted as u64), "each once");
+    assert_eq!(hec.errors(), [""; 0]);
 }
