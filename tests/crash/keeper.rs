@@ -14,7 +14,7 @@ use auditferry::{
 };
 use tokio::sync::Notify;
 
-use crate::world::VirtualClock;
+use crate::{touched::Touched, world::VirtualClock};
 
 /// When the agent dies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Watch {
     /// Listed bodies may take so many bytes at any time.
     pub bound: i64,
     pub broken: Vec<Broken>,
+    /// Looks at the rows that each transaction touched.
+    pub touched: Option<Touched>,
 }
 
 /// No scenario has so much to do at one instant.
@@ -201,7 +203,9 @@ impl GateKeeper for Keeper {
                 }
                 seen.log.push_back(format!("{gate} {seam}: {detail}"));
                 if seam == "ledger committed" && seen.violation.is_none() {
-                    seen.violation = self.look(watch).map(|words| format!("{words} after gate {gate}, {detail}"));
+                    let wrong = watch.touched.as_ref().and_then(|touched| touched.look().err());
+                    let wrong = wrong.or_else(|| self.look(watch));
+                    seen.violation = wrong.map(|words| format!("{words}, after gate {gate}, {detail}"));
                 }
             }
         }

@@ -16,6 +16,7 @@ mod seeds;
 mod sinks;
 mod stage;
 mod stories;
+mod touched;
 mod truth;
 mod world;
 

@@ -141,6 +141,10 @@ impl Destination {
         }
     }
 
+    pub fn knows(&self, id: EventId) -> bool {
+        self.known.lock().unwrap().contains(&id)
+    }
+
     /// The ids of what was taken.
     pub fn known(&self) -> BTreeSet<EventId> {
         self.known.lock().unwrap().clone()

@@ -10,6 +10,7 @@ use crate::{
     keeper::{Broken, Keeper, Kill, Watch},
     prompt,
     stage::{self, SinkPlan, Stage},
+    touched::Touched,
 };
 
 /// A stretch of time with one configuration.
@@ -51,23 +52,25 @@ pub fn play(
     kill_at: Option<u64>,
     mutant: Option<&'static str>,
 ) -> Result<Outcome, String> {
-    let watch = |stage: &Stage| {
+    let sinks: Vec<SinkPlan> = phases.iter().flat_map(|phase| phase.sinks.clone()).collect();
+    let watch = |stage: &mut Stage| {
+        sinks.iter().for_each(|sink| drop(stage.destination(sink.name)));
         let (clock, memory) = (Arc::clone(&stage.clock), stage.memory.clone());
-        Some(Watch { clock, memory, bound, broken: broken.to_vec() })
+        Some(Watch { clock, memory, bound, broken: broken.to_vec(), touched: Some(Touched::begin(stage, &sinks)) })
     };
     let first = Arc::new(Keeper::with(kill_at.map_or(Kill::Never, Kill::At), mutant, watch(stage)));
     let mut keeper = Arc::clone(&first);
-    let (mut kills, mut sinks) = (0, Vec::new());
+    let (mut kills, mut configured) = (0, Vec::new());
     for phase in phases {
         (phase.before)(stage);
-        sinks = phase.sinks;
+        configured = phase.sinks;
         loop {
             let limit = Duration::from_millis((phase.until - stage.now()).max(60_000) as u64);
             let done = |stage: &Stage| {
                 (phase.meanwhile)(stage);
                 (phase.over)(stage)
             };
-            let lived = stage.live(&keeper, &sinks, limit, done);
+            let lived = stage.live(&keeper, &configured, limit, done);
             let context = |error: String| format!("{error}\n  last gates: {}", keeper.last(4).join(" · "));
             let restarts = stage::restarts(&keeper, &lived);
             if !restarts {
@@ -76,13 +79,13 @@ pub fn play(
             if let Some(words) = keeper.violation() {
                 return Err(words);
             }
-            checks::always(stage, &sinks).map_err(context)?;
+            checks::always(stage, &configured).map_err(context)?;
             if !keeper.is_dead() && !restarts {
-                for sink in sinks.iter().filter(|sink| Some(sink.name) == phase.prompt) {
+                for sink in configured.iter().filter(|sink| Some(sink.name) == phase.prompt) {
                     prompt::nothing_waits(stage, sink, 80 * 60_000).map_err(context)?;
                 }
                 if phase.complete {
-                    checks::at_the_end(stage, &sinks, kills).map_err(context)?;
+                    checks::at_the_end(stage, &configured, kills).map_err(context)?;
                 }
                 break;
             }
@@ -95,8 +98,8 @@ pub fn play(
     if owed != 0 {
         return Err(format!("I3: {owed} deliveries are still owed when all should have been delivered"));
     }
-    checks::at_the_end(stage, &sinks, kills)?;
-    let records = sinks.iter().map(|sink| checks::received(stage, sink).len()).min().unwrap_or(0);
+    checks::at_the_end(stage, &configured, kills)?;
+    let records = configured.iter().map(|sink| checks::received(stage, sink).len()).min().unwrap_or(0);
     Ok(Outcome {
         passed: first.passed(),
         gates: first.by_seam(),

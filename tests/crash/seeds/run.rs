@@ -17,6 +17,7 @@ use crate::{
     checks, disk,
     keeper::{Keeper, Kill, Watch},
     stage::{self, SinkPlan, Stage},
+    touched::Touched,
 };
 
 /// What a scenario that passed tells.
@@ -88,7 +89,7 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
         };
         let limit = end.map_or(limit, |end| limit.min(Duration::from_millis((end - stage.now()) as u64)));
         let kill = life.map_or(Kill::Never, |life| life.kill.clone());
-        let keeper = Arc::new(Keeper::with(kill, mutant, Some(watch(plan, &stage, bound))));
+        let keeper = Arc::new(Keeper::with(kill, mutant, Some(watch(plan, &stage, &sinks, bound))));
         let restarts = one(&mut stage, &events, &keeper, &sinks, limit, last);
         count(&mut report, &keeper);
         let context = |error: String| {
@@ -175,8 +176,9 @@ fn sum_up(report: &mut Report, stage: &Stage, plan: &Plan) {
     }
 }
 
-fn watch(plan: &Plan, stage: &Stage, bound: i64) -> Watch {
-    Watch { clock: Arc::clone(&stage.clock), memory: stage.memory.clone(), bound, broken: plan.broken.clone() }
+fn watch(plan: &Plan, stage: &Stage, sinks: &[SinkPlan], bound: i64) -> Watch {
+    let (clock, memory) = (Arc::clone(&stage.clock), stage.memory.clone());
+    Watch { clock, memory, bound, broken: plan.broken.clone(), touched: Some(Touched::begin(stage, sinks)) }
 }
 
 /// The configuration with which a life begins.

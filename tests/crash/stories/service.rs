@@ -1,12 +1,12 @@
 //! The service refuses, throttles or misleads.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use auditferry::{
     ledger::Millis,
     simulator::{
         Profile, TenantProfile,
-        faults::{AnswerFault, Paging, PagingFault, When, Wrong},
+        faults::{AnswerFault, Operation, Paging, PagingFault, When, Wrong},
     },
 };
 
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     checks,
+    keeper::Keeper,
     stage::{SinkPlan, Stage},
 };
 
@@ -87,6 +88,33 @@ fn a_token_never_goes_to_a_foreign_origin_and_the_listing_is_completed_later() {
     let told: Vec<String> = stage.told.lock().unwrap().iter().cloned().collect();
     assert_eq!(told, ["https://manage.office.com"]);
     checks::at_the_end(&stage, &sinks, 0).unwrap();
+}
+
+/// What broke off is gone on with: begun anew each time, the past would never be listed to its end.
+#[test]
+fn a_service_that_fails_at_every_fourth_request_is_listed_to_its_end_without_more_requests_than_that() {
+    let mut profile = calm(30 * MINUTE, 48 * HOUR);
+    profile.tenants[0].page_size = 3;
+    profile.tenants[0].faults.answers = vec![AnswerFault {
+        when: When::every(4),
+        on: Some(Operation::Contents),
+        wrong: Wrong::Throttled { status: 429, retry_after: Some(4) },
+    }];
+    let mut stage = Stage::new(profile);
+    stage.start = 48 * HOUR;
+    let keeper = Arc::new(Keeper::new(None, None));
+    let sinks = [SinkPlan::fake("siem")];
+    stage.live(&keeper, &sinks, 3 * HOUR, |_| false).unwrap();
+    let past: Option<Millis> =
+        checks::sql(&stage, "SELECT listed_past FROM stream WHERE origin = 'listed'", |row| row.get(0)).unwrap();
+    let past = past.expect("the past was listed to its end");
+    assert!(past > stage.now() - 2 * HOUR.as_millis() as Millis, "once an hour");
+    let contents = published(&stage);
+    assert_eq!(missing(&stage, "siem", contents.iter().filter(|it| it.created < past)), Vec::<String>::new());
+    // 36 polls of two or three pages, and three or four times the 33 pages of the past; a quarter of all fails
+    let requests = keeper.by_seam()["http: collect"];
+    println!("{requests} requests for {} contents", contents.len());
+    assert!(requests < 400, "{requests} requests");
 }
 
 /// Starts against a service that refuses, looks at the words, has it put right, and sees everything arrive.

@@ -2,24 +2,23 @@
 //!
 //! One task per tenant; its streams are listed side by side, so that the backlog of one does not delay another.
 
+mod list;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
+use list::{Started, Trouble};
 use tracing::{error, info, warn};
 
 use crate::{
     activity::Activity,
     agent::{Stop, millis},
-    ledger::{Admission, Ledger, LedgerError, Listed, Millis, StreamRow},
+    ledger::{Ledger, LedgerError, Millis, StreamRow},
     retry,
-    source::office365::{
-        Class, Office365, Paging, SourceError, Subscription,
-        window::{self, Window},
-    },
+    source::office365::{Class, Office365, SourceError, Subscription},
     world::World,
 };
 
@@ -36,25 +35,6 @@ pub struct Collect {
     pub(crate) name: String,
 }
 
-/// Why a stream was not listed to its end.
-enum Trouble {
-    Source(SourceError),
-    Paging(String),
-    Ledger(LedgerError),
-}
-
-impl From<SourceError> for Trouble {
-    fn from(error: SourceError) -> Self {
-        Trouble::Source(error)
-    }
-}
-
-impl From<LedgerError> for Trouble {
-    fn from(error: LedgerError) -> Self {
-        Trouble::Ledger(error)
-    }
-}
-
 /// What the loop remembers of a stream between two turns.
 #[derive(Default)]
 struct Attempt {
@@ -62,6 +42,8 @@ struct Attempt {
     not_before: Millis,
     /// The next listing asks for the subscriptions first.
     unsure: bool,
+    /// What the next listing goes on with.
+    started: Started,
 }
 
 impl Collect {
@@ -206,16 +188,27 @@ impl Collect {
 
     async fn list_streams(&self, attempts: &mut BTreeMap<i64, Attempt>) -> Result<(), LedgerError> {
         let now = millis(&self.world);
-        let due: Vec<&StreamRow> = self
-            .streams
-            .iter()
-            .filter(|stream| attempts.get(&stream.id).is_none_or(|attempt| retry::is_due(attempt.not_before, now)))
-            .collect();
-        let results = join_all(due.iter().map(|stream| self.list(stream))).await;
-        for (stream, result) in due.into_iter().zip(results) {
+        let mut due = Vec::new();
+        for stream in &self.streams {
             let attempt = attempts.entry(stream.id).or_default();
+            if retry::is_due(attempt.not_before, now) {
+                due.push((stream, std::mem::take(&mut attempt.started)));
+            }
+        }
+        let results = join_all(due.into_iter().map(|(stream, mut started)| async move {
+            let known = started.steps;
+            let result = self.list(stream, &mut started).await;
+            (stream, result, started.steps > known, started)
+        }));
+        for (stream, result, moved, started) in results.await {
+            let attempt = attempts.entry(stream.id).or_default();
+            attempt.started = started;
+            if moved && result.is_err() {
+                // a service that fails now and then, and not always: no reason to wait longer each time
+                attempt.failures = 0;
+            }
             match result {
-                Ok(_) => {
+                Ok(()) => {
                     if attempt.failures > 0 {
                         info!(tenant = stream.tenant, content_type = stream.content_type, "listing works again");
                     }
@@ -280,115 +273,6 @@ impl Collect {
             error!(tenant, content_type, code, "{words}; the next try is in {} s", delay.as_secs());
         }
     }
-
-    /// Lists one stream: from 2 h before its cursor, and once an hour the rest of the last 7 days. Returns how many contents were new.
-    async fn list(&self, stream: &StreamRow) -> Result<u64, Trouble> {
-        let row = self.ledger.stream(&stream.tenant, &stream.content_type).await?;
-        let now = millis(&self.world);
-        let mut service_now = self.source.service_now();
-        let bound = timestamp(row.lower_bound);
-        // a stream that was never listed begins at its cursor, too: what it was to begin with may be out of reach by now
-        // and a cursor that a wrong clock has put into the future still lists the last hours
-        let plan = |now: Timestamp| window::live(Some(timestamp(row.cursor).min(now)), bound, now);
-        let mut recent = plan(service_now);
-        if recent.gap.is_some() {
-            // before a loss is written down, the service is asked for the time: it may be this machine's clock that jumped
-            self.source.subscriptions_off().await?;
-            service_now = self.source.service_now();
-            recent = plan(service_now);
-        }
-        if let Some((from, to)) = recent.gap {
-            warn!(
-                tenant = row.tenant,
-                content_type = row.content_type,
-                "could not be listed for more than 7 days: that is a gap"
-            );
-            let (from, to) = (from.as_millisecond(), to.as_millisecond());
-            self.ledger.unlisted(row.id, from, to, row.listed.is_none(), now).await?;
-        }
-        let mut new = 0;
-        let listed_from = recent.slices.first().map(Window::start);
-        let overlap = !self.world.gate.mutant("no overlap");
-        for slice in recent.slices {
-            let new_only = Window::new(slice.start().max(timestamp(row.cursor)), slice.end());
-            let Some(slice) = Some(slice).filter(|_| overlap).or(new_only) else { continue };
-            new += self.list_window(&row, slice, Some(slice.end().as_millisecond()), None).await?;
-        }
-        if overlap && row.listed_past.is_none_or(|at| retry::hourly(at, now)) {
-            let past = window::past(bound, listed_from.unwrap_or(service_now)).slices;
-            let last = past.len();
-            if last == 0 {
-                self.admit(&row, Vec::new(), None, Some(now)).await?;
-            }
-            for (n, slice) in past.into_iter().enumerate() {
-                let ends = (n + 1 == last).then_some(now);
-                // time has passed: the oldest window may have left the service's reach
-                match window::clamp(slice, self.source.service_now()) {
-                    Some(slice) => new += self.list_window(&row, slice, None, ends).await?,
-                    None => new += self.admit(&row, Vec::new(), None, ends).await?,
-                }
-            }
-        }
-        Ok(new)
-    }
-
-    /// Lists one window page by page; the cursor moves with the last page only (I1).
-    async fn list_window(
-        &self,
-        row: &StreamRow,
-        slice: Window,
-        cursor: Option<Millis>,
-        listed_past: Option<Millis>,
-    ) -> Result<u64, Trouble> {
-        let mut paging = Paging::default();
-        let mut token = None;
-        let mut new = 0;
-        loop {
-            let page = self.source.list(&row.content_type, slice, token.as_ref()).await?;
-            for words in &page.warnings {
-                warn!(tenant = row.tenant, content_type = row.content_type, "{words}");
-            }
-            let last = matches!(page.next, Ok(None)) || self.world.gate.mutant("cursor moved with the first page");
-            let contents = page.contents.into_iter().map(|content| Listed {
-                content_id: content.content_id,
-                uri: content.uri,
-                created: content.created.as_millisecond(),
-                expires: content.expires.as_millisecond(),
-            });
-            // a window that ends after the service's present holds nothing beyond it yet: this machine's clock has jumped
-            let cursor = cursor.map(|end| page.service_time.map_or(end, |time| end.min(time.as_millisecond())));
-            // what this page lists is owed, whatever comes of the next one
-            new += self.admit(row, contents.collect(), cursor.filter(|_| last), listed_past.filter(|_| last)).await?;
-            match page.next? {
-                Some(next) => {
-                    paging.follow(&next).map_err(|error| Trouble::Paging(error.to_string()))?;
-                    token = Some(next);
-                }
-                None => return Ok(new),
-            }
-        }
-    }
-
-    async fn admit(
-        &self,
-        row: &StreamRow,
-        contents: Vec<Listed>,
-        cursor: Option<Millis>,
-        listed_past: Option<Millis>,
-    ) -> Result<u64, LedgerError> {
-        let now = millis(&self.world);
-        // a long listing is no loop that hangs
-        self.activity.pulse(&self.name, now, now);
-        let new = self.ledger.admit(Admission { stream: row.id, contents, cursor, listed_past, now }).await?;
-        if new > 0 {
-            self.activity.hints.fetch.notify_one();
-        }
-        Ok(new)
-    }
-}
-
-fn timestamp(millis: Millis) -> Timestamp {
-    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// The stream's name in words, metrics and `status`.

@@ -1,0 +1,249 @@
+//! After every transaction, the rows that it touched: triggers note them, and the keeper looks at them before anything goes on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use auditferry::{
+    config::Filter,
+    fetch::chunk,
+    ledger::{Ledger, Memory, Millis},
+    simulator::Simulator,
+    world::Gate,
+};
+use auditferry_contract::EventId;
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use rusqlite::Row;
+
+use crate::{
+    rows::blob,
+    sinks::Destination,
+    stage::{SinkPlan, Stage},
+    world::VirtualClock,
+};
+
+/// What no transaction may do at all has its words here; what needs a look at the world is noted with its numbers.
+const TRIGGERS: &str = "
+CREATE TABLE IF NOT EXISTS touched (what TEXT NOT NULL, row INTEGER, sink INTEGER, before INTEGER, after INTEGER) STRICT;
+CREATE TRIGGER IF NOT EXISTS touched_cursor AFTER UPDATE OF cursor ON stream WHEN NEW.origin = 'listed' AND NEW.cursor <> OLD.cursor
+  BEGIN INSERT INTO touched VALUES ('cursor', NEW.id, NULL, OLD.cursor, NEW.cursor); END;
+CREATE TRIGGER IF NOT EXISTS touched_progress AFTER UPDATE OF progress ON delivery WHEN NEW.progress <> OLD.progress
+  BEGIN INSERT INTO touched VALUES ('progress', NEW.content, NEW.sink, OLD.progress, NEW.progress); END;
+CREATE TRIGGER IF NOT EXISTS touched_finished AFTER DELETE ON delivery WHEN OLD.lost = 0
+  BEGIN INSERT INTO touched VALUES ('finished', OLD.content, OLD.sink, OLD.progress, NULL); END;
+CREATE TRIGGER IF NOT EXISTS touched_lost AFTER UPDATE OF lost ON delivery WHEN NEW.lost = 1 AND OLD.lost = 0
+  BEGIN INSERT INTO touched VALUES ('lost', NEW.content, NEW.sink, OLD.created, NEW.stream); END;
+CREATE TRIGGER IF NOT EXISTS touched_gap AFTER DELETE ON gap
+  BEGIN INSERT INTO touched VALUES ('I3: a gap was deleted', OLD.id, OLD.sink, NULL, NULL); END;
+CREATE TRIGGER IF NOT EXISTS touched_gap_smaller AFTER UPDATE OF from_time, to_time, records ON gap
+  WHEN NEW.from_time > OLD.from_time OR NEW.to_time < OLD.to_time OR NEW.records < OLD.records
+  BEGIN INSERT INTO touched VALUES ('I3: a gap became smaller', OLD.id, OLD.sink, NULL, NULL); END;
+CREATE TRIGGER IF NOT EXISTS touched_account AFTER UPDATE OF delivered, filtered, lost ON account
+  WHEN NEW.delivered < OLD.delivered OR NEW.filtered < OLD.filtered OR NEW.lost < OLD.lost
+  BEGIN INSERT INTO touched VALUES ('books: what was delivered, filtered or lost became less', NEW.stream, NEW.sink, NULL, NULL); END;
+CREATE TRIGGER IF NOT EXISTS touched_books AFTER UPDATE OF owed, delivered, filtered, skipped, quarantined, lost, requeued ON account
+  BEGIN INSERT INTO touched VALUES ('books', NEW.stream, NEW.sink, NULL, NULL); END;
+CREATE TRIGGER IF NOT EXISTS touched_content AFTER DELETE ON content
+  WHEN EXISTS (SELECT 1 FROM delivery WHERE content = OLD.id AND lost = 0)
+  BEGIN INSERT INTO touched VALUES ('I3: a content that is owed was forgotten', OLD.id, NULL, NULL, NULL); END;
+";
+
+struct Note {
+    what: String,
+    row: i64,
+    sink: i64,
+    before: i64,
+    after: i64,
+}
+
+/// What the looks need of the stage; they happen within a running life.
+pub struct Touched {
+    memory: Memory,
+    clock: Arc<VirtualClock>,
+    simulator: Arc<Mutex<Simulator>>,
+    tenants: Vec<String>,
+    /// The fakes; what a real file holds is looked at after each life.
+    fakes: BTreeMap<&'static str, (Destination, Filter)>,
+}
+
+impl Touched {
+    /// Notes what is touched from now on.
+    pub fn begin(stage: &Stage, sinks: &[SinkPlan]) -> Touched {
+        stage.memory.with(|connection| connection.execute_batch(TRIGGERS)).unwrap();
+        let fakes = sinks.iter().filter(|plan| plan.file.is_none());
+        Touched {
+            memory: stage.memory.clone(),
+            clock: Arc::clone(&stage.clock),
+            simulator: Arc::clone(&stage.simulator),
+            tenants: stage.profile.tenants.iter().map(|tenant| tenant.id.clone()).collect(),
+            fakes: fakes
+                .map(|plan| (plan.name, (stage.destinations[plan.name].clone(), plan.filter.clone())))
+                .collect(),
+        }
+    }
+
+    /// Looks at what the last transaction touched. The error begins with the invariant's name.
+    pub fn look(&self) -> Result<(), String> {
+        let mut books = false;
+        for note in self.notes().map_err(|error| error.to_string())? {
+            match &*note.what {
+                "cursor" => self.cursor_passed(&note)?,
+                "progress" => self.taken(&note)?,
+                "finished" => self.finished(&note)?,
+                "lost" => self.lost(&note)?,
+                "books" => books = true,
+                never => return Err(format!("{never}: row {}, sink {}", note.row, note.sink)),
+            }
+        }
+        if books {
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    fn notes(&self) -> rusqlite::Result<Vec<Note>> {
+        self.memory.with(|connection| {
+            let mut all = connection.prepare_cached(
+                "SELECT what, ifnull(row, 0), ifnull(sink, 0), ifnull(before, 0), ifnull(after, 0) FROM touched",
+            )?;
+            let read = |row: &Row<'_>| {
+                Ok(Note {
+                    what: row.get(0)?,
+                    row: row.get(1)?,
+                    sink: row.get(2)?,
+                    before: row.get(3)?,
+                    after: row.get(4)?,
+                })
+            };
+            let notes: rusqlite::Result<Vec<Note>> = all.query_map([], read)?.collect();
+            let notes = notes?;
+            if !notes.is_empty() {
+                connection.prepare_cached("DELETE FROM touched")?.execute([])?;
+            }
+            Ok(notes)
+        })
+    }
+
+    fn ask<T>(
+        &self,
+        query: &str,
+        values: impl rusqlite::Params,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, String> {
+        let found = self.memory.with(|it| it.prepare_cached(query)?.query_map(values, |row| read(row))?.collect());
+        found.map_err(|error| format!("{error} in {query}"))
+    }
+
+    /// I1: between the cursor as it was and as it is, nothing was visible that is not known, or in a gap.
+    fn cursor_passed(&self, note: &Note) -> Result<(), String> {
+        let (from, to) = (note.before, note.after);
+        if to < from {
+            return Err(format!("I1: the cursor of stream {} went back from {from} to {to}", note.row));
+        }
+        let owners = "SELECT t.guid, (SELECT min(a.since) FROM account a JOIN sink k ON k.id = a.sink
+             WHERE a.stream = s.id AND a.active = 1 AND k.retired_at IS NULL) FROM stream s JOIN tenant t ON t.id = s.tenant WHERE s.id = ?";
+        let owner =
+            self.ask(owners, [note.row], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<Millis>>(1)?)))?;
+        let Some((guid, Some(since))) = owner.into_iter().next() else { return Ok(()) };
+        let gaps = "SELECT from_time, to_time FROM gap WHERE stream = ? AND sink IS NULL AND content IS NULL";
+        let gaps = self.ask(gaps, [note.row], |row| Ok((row.get::<_, Millis>(0)?, row.get::<_, Millis>(1)?)))?;
+        let now = Timestamp::from_millisecond(self.clock.millis()).map_err(|error| error.to_string())?;
+        let simulator = self.simulator.lock().unwrap();
+        let passed = simulator.truth(now).filter(|truth| {
+            let (created, visible) = (truth.content.created, truth.content.visible);
+            self.tenants[truth.tenant] == guid
+                && truth.readable
+                && !truth.lost
+                && visible <= created
+                && (from.max(since)..to).contains(&created)
+                && !gaps.iter().any(|(from, to)| (*from..*to).contains(&created))
+        });
+        for truth in passed {
+            let id = &truth.content.id;
+            let known = "SELECT count(*) FROM content WHERE stream = ? AND content_id = ?";
+            if self.ask(known, (note.row, id), |row| row.get::<_, i64>(0))? == [0] {
+                return Err(format!(
+                    "I1: the cursor went from {from} to {to}, past content {id} of {}",
+                    truth.content.created
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn fake(&self, sink: i64) -> Result<Option<&(Destination, Filter)>, String> {
+        let names = self
+            .ask("SELECT name FROM sink WHERE id = ? AND retired_at IS NULL", [sink], |row| row.get::<_, String>(0))?;
+        Ok(names.first().and_then(|name| self.fakes.get(&**name)))
+    }
+
+    /// I2: the sink has taken what it has just been moved past.
+    fn taken(&self, note: &Note) -> Result<(), String> {
+        let Some((destination, filter)) = self.fake(note.sink)? else { return Ok(()) };
+        if note.after < note.before {
+            return Err(format!(
+                "I2: the progress of content {} went back from {} to {}",
+                note.row, note.before, note.after
+            ));
+        }
+        let copies = self.ask("SELECT position FROM copy WHERE content = ?", [note.row], |row| row.get(0))?;
+        let copies: BTreeSet<i64> = copies.into_iter().collect();
+        let chunks =
+            "SELECT first, body FROM chunk WHERE content = ?1 AND first + records > ?2 AND first < ?3 ORDER BY seq";
+        let chunks = self.ask(chunks, (note.row, note.before, note.after), |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })?;
+        for (first, body) in chunks {
+            let opened = chunk::open(&body).map_err(|error| error.to_string())?;
+            for (position, frame) in (first..).zip(chunk::frames(&opened)) {
+                let id = frame.map_err(|error| error.to_string())?.id;
+                let moved = (note.before..note.after).contains(&position) && !copies.contains(&position);
+                if moved && !destination.knows(id) && filter.is_all() && !self.kept(note.sink, id)? {
+                    return Err(format!("I2: it moved past {id} of content {}, which the sink never took", note.row));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// I2: what a sink has finished, it has taken.
+    fn finished(&self, note: &Note) -> Result<(), String> {
+        let Some((destination, filter)) = self.fake(note.sink)? else { return Ok(()) };
+        if !filter.is_all() {
+            return Ok(());
+        }
+        let own = "SELECT s.id FROM seen s JOIN content c ON c.id = s.content WHERE c.id = ? AND c.state IN (2, 3)";
+        for id in self.ask(own, [note.row], blob)? {
+            if !destination.knows(id) && !self.kept(note.sink, id)? {
+                return Err(format!("I2: it finished content {} with {id}, which the sink never took", note.row));
+            }
+        }
+        Ok(())
+    }
+
+    /// In this sink's quarantine.
+    fn kept(&self, sink: i64, id: EventId) -> Result<bool, String> {
+        let kept = "SELECT count(*) FROM quarantine WHERE sink = ? AND event = ?";
+        Ok(self.ask(kept, (sink, &id.0[..]), |row| row.get::<_, i64>(0))? != [0])
+    }
+
+    /// I3: what was lost is in a gap from the same moment on.
+    fn lost(&self, note: &Note) -> Result<(), String> {
+        let gaps = "SELECT count(*) FROM gap WHERE stream = ?1 AND (sink = ?2 OR sink IS NULL) AND ?3 BETWEEN from_time AND to_time";
+        match self.ask(gaps, (note.after, note.sink, note.before), |row| row.get::<_, i64>(0))?[..] {
+            [0] => Err(format!("I3: content {} was lost for sink {}, and no gap says so", note.row, note.sink)),
+            _ => Ok(()),
+        }
+    }
+
+    fn close(&self) -> Result<(), String> {
+        let ledger = Ledger::in_memory(&self.memory, Gate::default());
+        let books = ledger.books().now_or_never().ok_or("the books have to be waited for")?;
+        match books.map_err(|error| error.to_string())?.imbalances().first() {
+            None => Ok(()),
+            Some(open) => Err(format!("books: {open}")),
+        }
+    }
+}
