@@ -229,12 +229,21 @@ impl Touched {
         Ok(self.ask(kept, (sink, &id.0[..]), |row| row.get::<_, i64>(0))? != [0])
     }
 
-    /// I3: what was lost is in a gap from the same moment on.
+    /// I3: what was lost is in a gap from the same moment on, and what was lost as expired had expired by the service's clock.
     fn lost(&self, note: &Note) -> Result<(), String> {
-        let gaps = "SELECT count(*) FROM gap WHERE stream = ?1 AND (sink = ?2 OR sink IS NULL) AND ?3 BETWEEN from_time AND to_time";
-        match self.ask(gaps, (note.after, note.sink, note.before), |row| row.get::<_, i64>(0))?[..] {
-            [0] => Err(format!("I3: content {} was lost for sink {}, and no gap says so", note.row, note.sink)),
-            _ => Ok(()),
+        let gaps = "SELECT g.reason, c.expires FROM gap g JOIN content c ON c.id = ?4
+             WHERE g.stream = ?1 AND (g.sink = ?2 OR g.sink IS NULL) AND ?3 BETWEEN g.from_time AND g.to_time";
+        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Millis>(1)?));
+        let gaps = self.ask(gaps, (note.after, note.sink, note.before, note.row), read)?;
+        let service_now = self.clock.millis() + self.simulator.lock().unwrap().profile().skew_ms;
+        match gaps.iter().max() {
+            None => Err(format!("I3: content {} was lost for sink {}, and no gap says so", note.row, note.sink)),
+            Some((reason, expires)) if reason.starts_with("expired") && *expires > service_now => Err(format!(
+                "I3: content {} was given up {} s before it expired",
+                note.row,
+                (expires - service_now) / 1000
+            )),
+            Some(_) => Ok(()),
         }
     }
 
