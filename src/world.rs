@@ -133,6 +133,8 @@ pub enum LedgerFault {
     Full,
     /// Everything is done, and then COMMIT fails.
     Commit,
+    /// Nothing fails, and it takes so long: a disk that others write to.
+    Slow(Duration),
 }
 
 impl Gate {
@@ -165,6 +167,12 @@ impl Gate {
     pub fn fault(&self, call: &str) -> Option<LedgerFault> {
         let keeper = self.keeper.as_ref().filter(|_| cfg!(any(test, feature = "testing")))?;
         keeper.fault(call)
+    }
+
+    /// How long the disk of the crash test takes.
+    #[expect(clippy::disallowed_methods, reason = "the ledger has no clock, and this one is paused")]
+    pub async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
     }
 
     /// True when this agent is the named mutant. Never in a build without feature `testing`.

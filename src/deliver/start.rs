@@ -46,8 +46,9 @@ impl Deliver {
             self.hand_over(course);
         }
         // what is taken while a confirmation is under way comes again after a crash: one window of it, however slow the disk is (I4)
-        let window = self.limits.in_flight.max(1).saturating_mul(self.limits.batch_messages.max(1));
-        let ahead = course.confirming.is_some() && course.launched >= window;
+        let batch = self.limits.batch_messages.max(1);
+        let window = self.limits.in_flight.max(1).saturating_mul(batch);
+        let ahead = course.confirming.is_some() && course.launched.saturating_add(batch) > window;
         let room = course.flight.running() < self.limits.in_flight.max(1) && !ahead;
         // with the memory full, only what is in it already goes out: that is what empties it
         let fresh = course.tracks.positions() < self.positions || course.trust.probes();

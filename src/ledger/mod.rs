@@ -84,21 +84,21 @@ impl Ledger {
     /// Opens it for reading only: what commands do, beside a running agent too.
     pub fn open_for_reading(dir: &Path) -> Result<Ledger, OpenError> {
         let (connection, file) = open::command_reader(dir)?;
-        let engine = writer::Engine::Inline { shared: Arc::new(Mutex::new(connection)), gate: Gate::default() };
+        let engine = writer::Engine::inline(Arc::new(Mutex::new(connection)), Gate::default());
         Ok(Ledger { engine: Arc::new(engine), file: Some(file.into()) })
     }
 
     /// A ledger in memory that outlives the handle, for the crash test: both sides of every transaction are a gate.
     #[cfg(any(test, feature = "testing"))]
     pub fn in_memory(memory: &Memory, gate: Gate) -> Ledger {
-        Ledger { engine: Arc::new(writer::Engine::Inline { shared: Arc::clone(&memory.0), gate }), file: None }
+        Ledger { engine: Arc::new(writer::Engine::inline(Arc::clone(&memory.0), gate)), file: None }
     }
 
     /// Opens it for one thing only: to write down what a person wants, beside a running agent too. SQLite lets one process
     /// after the other write; the agent waits up to 10 s for its turn, and so does this.
     pub fn open_for_asking(dir: &Path) -> Result<Ledger, OpenError> {
         let (connection, file) = open::asker(dir)?;
-        let engine = writer::Engine::Inline { shared: Arc::new(Mutex::new(connection)), gate: Gate::default() };
+        let engine = writer::Engine::inline(Arc::new(Mutex::new(connection)), Gate::default());
         Ok(Ledger { engine: Arc::new(engine), file: Some(file.into()) })
     }
 

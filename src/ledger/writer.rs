@@ -47,8 +47,9 @@ pub(super) struct Counters {
 pub(super) enum Engine {
     /// The writer thread ends when the last handle is dropped.
     Thread { jobs: mpsc::Sender<Work>, readers: Mutex<Vec<Connection>>, path: PathBuf, counters: Arc<Counters> },
-    /// Memory-backed, for the crash test: every call runs in the poll that makes it.
-    Inline { shared: Arc<Mutex<Connection>>, gate: Gate },
+    /// Memory-backed, for the crash test: every call runs in the poll that makes it, unless its disk is slow. Then the others wait for their turn, as
+    /// they do for the thread.
+    Inline { shared: Arc<Mutex<Connection>>, gate: Gate, turn: tokio::sync::Mutex<()> },
 }
 
 impl Engine {
@@ -60,6 +61,10 @@ impl Engine {
         let spawn = std::thread::Builder::new().name("ledger".into()).spawn(move || run(connection, &queue, &counted));
         spawn?;
         Ok(Engine::Thread { jobs, readers: Mutex::new(Vec::new()), path: path.to_owned(), counters })
+    }
+
+    pub(super) fn inline(shared: Arc<Mutex<Connection>>, gate: Gate) -> Self {
+        Engine::Inline { shared, gate, turn: tokio::sync::Mutex::default() }
     }
 
     pub(super) fn commits(&self) -> Commits {
@@ -96,11 +101,17 @@ impl Engine {
                 jobs.send(job).map_err(|_| ended())?;
                 answered.await.map_err(|_| ended())?
             }
-            Engine::Inline { shared, gate } => {
+            Engine::Inline { shared, gate, turn } => {
+                let _turn = turn.lock().await;
                 if !gate.pass("ledger", name) {
                     return Err(LedgerError::Dead);
                 }
-                let fault = gate.fault(name);
+                let mut fault = gate.fault(name);
+                if let Some(LedgerFault::Slow(duration)) = fault {
+                    gate.sleep(duration).await;
+                    // it may have died meanwhile
+                    fault = (!gate.is_alive()).then_some(LedgerFault::Call);
+                }
                 let result = if let Some(error) = refused(fault) {
                     Err(error)
                 } else {
@@ -135,7 +146,7 @@ impl Engine {
         work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         match &**self {
-            Engine::Inline { shared, gate } => {
+            Engine::Inline { shared, gate, .. } => {
                 // no gate: to die at a read is to die at the call before it
                 if !gate.is_alive() {
                     return Err(LedgerError::Dead);
@@ -173,7 +184,7 @@ fn refused(fault: Option<LedgerFault>) -> Option<LedgerError> {
     match fault? {
         LedgerFault::Call => Some(LedgerError::Unavailable("disk I/O error".into())),
         LedgerFault::Full => Some(LedgerError::Full("database or disk is full".into())),
-        LedgerFault::Commit => None,
+        LedgerFault::Commit | LedgerFault::Slow(_) => None,
     }
 }
 

@@ -14,6 +14,7 @@ mod repeatable;
 mod requests;
 mod service;
 mod sinks;
+mod slow;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,0 +1,113 @@
+//! A disk that is slow, a service and a sink that are: nobody waits for another's, and little goes out that a crash would bring again.
+
+use std::{cell::Cell, sync::Arc, time::Duration};
+
+use auditferry::{
+    ledger::Millis,
+    simulator::{
+        Profile, TenantProfile,
+        faults::{AnswerFault, Operation, When, Wrong},
+    },
+    world::LedgerFault,
+};
+use auditferry_contract::Limits;
+
+use super::{DAY, HOUR, MINUTE, after, arrived_once, calm, calm_tenant, live, live_until_settled, missing, published};
+use crate::{
+    checks,
+    keeper::{Broken, Keeper, Kill, Watch},
+    seeds::moody::{Mood, Script},
+    sinks::{BATCH, IN_FLIGHT},
+    stage::{SinkPlan, Stage},
+};
+
+#[test]
+fn while_a_confirmation_is_written_for_a_minute_at_most_a_window_goes_out() {
+    let mut profile = calm(MINUTE, 4 * HOUR);
+    profile.tenants[0].end = Some(profile.start);
+    let mut stage = Stage::new(profile);
+    stage.start = 4 * HOUR;
+    stage.look = Duration::from_secs(1);
+    let begun = stage.now();
+    let slow = Broken { from: begun, until: Millis::MAX, call: "confirm", every: 1, fault: LedgerFault::Slow(MINUTE) };
+    let watch = Watch {
+        clock: Arc::clone(&stage.clock),
+        memory: stage.memory.clone(),
+        bound: i64::MAX,
+        broken: vec![slow],
+        touched: None,
+    };
+    let keeper = Arc::new(Keeper::with(Kill::Never, None, Some(watch)));
+    let sinks = [SinkPlan::fake("siem")];
+    let most = Cell::new(0);
+    stage
+        .live(&keeper, &sinks, HOUR, |stage| {
+            most.set(most.get().max(checks::unconfirmed(stage, &sinks[0]).unwrap()));
+            false
+        })
+        .unwrap();
+    // what is being confirmed, and what has gone out since
+    let window = (BATCH * IN_FLIGHT) as u64;
+    println!("{} records taken and not confirmed, {} in all", most.get(), stage.taken("siem").len());
+    assert!(most.get() > window && most.get() <= 2 * window, "{} records would come again", most.get());
+    assert!(stage.taken("siem").len() > 20 * BATCH, "and yet it goes on");
+}
+
+/// Two tenants: one with a past of six days, one that lives in the present.
+fn two_streams() -> Profile {
+    let mut profile = calm(5 * MINUTE, 6 * DAY);
+    profile.tenants.push(TenantProfile { interval: 5 * MINUTE, backfill: HOUR, ..TenantProfile::numbered(2) });
+    profile.tenants[1].power_platform_per_mille = calm_tenant().power_platform_per_mille;
+    let end = after(&profile, 3 * HOUR);
+    for tenant in &mut profile.tenants {
+        tenant.end = Some(end);
+    }
+    profile
+}
+
+/// While the first stream's past is worked off, what the second publishes is there within three minutes.
+fn the_second_stream_is_in_time(stage: &mut Stage, sinks: &[SinkPlan]) {
+    stage.start = 6 * DAY;
+    stage.poll = MINUTE;
+    let start = stage.now();
+    let looks = Cell::new(0);
+    live(stage, sinks, 3 * HOUR, |stage| {
+        let now = stage.now();
+        let few = 3 * MINUTE.as_millis() as Millis;
+        let contents = published(stage);
+        let behind = missing(stage, "siem", contents.iter().filter(|content| content.tenant == 0));
+        if now < start + few || behind.len() < 100 {
+            return;
+        }
+        looks.set(looks.get() + 1);
+        let due = contents.iter().filter(|it| it.tenant == 1 && (start..=now - few).contains(&it.created));
+        assert_eq!(missing(stage, "siem", due), Vec::<String>::new(), "with {} of another stream behind", behind.len());
+    });
+    println!("looked {} times", looks.get());
+    assert!(looks.get() > 50, "looked {} times only", looks.get());
+    live_until_settled(stage, sinks, HOUR, 24 * HOUR);
+    checks::at_the_end(stage, sinks, 0).unwrap();
+    arrived_once(stage, "siem");
+}
+
+#[test]
+fn the_past_of_a_stream_whose_bodies_come_slowly_delays_no_live_event_of_another() {
+    let mut profile = two_streams();
+    profile.tenants[0].faults.answers = vec![AnswerFault {
+        when: When::ALWAYS,
+        on: Some(Operation::Blob),
+        wrong: Wrong::Late(Duration::from_secs(25)),
+    }];
+    let mut stage = Stage::new(profile);
+    the_second_stream_is_in_time(&mut stage, &[SinkPlan::fake("siem")]);
+}
+
+#[test]
+fn the_past_of_a_stream_delays_no_live_event_of_another_at_a_slow_sink() {
+    let mut stage = Stage::new(two_streams());
+    let script = Script { moods: vec![(0, Millis::MAX, Mood::Slow(Duration::from_secs(5)))], ..Script::default() };
+    let limits =
+        Limits { batch_messages: 5, in_flight: 1, in_hand: 1, deadline: Duration::from_secs(20), ..Limits::default() };
+    let sink = SinkPlan { script: Some((Arc::new(script), limits)), ..SinkPlan::fake("siem") };
+    the_second_stream_is_in_time(&mut stage, &[sink]);
+}
