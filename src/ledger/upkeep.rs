@@ -24,7 +24,10 @@ impl Ledger {
                 connection.prepare_cached(sql)?.query_row([parameter], |row| row.get(0))
             };
             Ok(Due {
-                old: ask("SELECT EXISTS (SELECT 1 FROM content WHERE state >= 3 AND admitted < ?)", forget_before)?,
+                old: ask(
+                    "SELECT EXISTS (SELECT 1 FROM content WHERE state >= 3 AND admitted < ?1 AND created < ?1)",
+                    forget_before,
+                )?,
                 gaps: ask("SELECT EXISTS (SELECT 1 FROM gap WHERE announced_closed = 0 AND id > ?)", 0)?,
             })
         })
@@ -63,13 +66,14 @@ impl Ledger {
         .await
     }
 
-    /// Forgets contents admitted before `before` that nobody is owed, with their ids. Returns true when there may be more.
+    /// Forgets contents published and admitted before `before` that nobody is owed, with their ids. When one was published is the service's time: a
+    /// clock of this machine that was behind when it was admitted must not have it forgotten, listed again, and delivered again. Returns true when there may be more.
     pub async fn forget(&self, before: Millis) -> Result<bool, LedgerError> {
         self.write("forget", move |connection| {
             // an owner that a sink lost must be remembered while a copy of it may still be owed to that sink
             let old: Vec<i64> = connection
                 .prepare_cached(
-                    "SELECT id FROM content WHERE state >= 3 AND admitted < ?1
+                    "SELECT id FROM content WHERE state >= 3 AND admitted < ?1 AND created < ?1
                        AND NOT EXISTS (SELECT 1 FROM copy p JOIN content c ON c.id = p.content WHERE p.owner = content.id AND c.state < 3 AND c.id <> content.id)
                      ORDER BY admitted LIMIT ?2",
                 )?

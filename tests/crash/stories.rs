@@ -2,6 +2,7 @@
 
 mod blocked;
 mod bodies;
+mod clocks;
 mod disk;
 mod full;
 mod gaps;

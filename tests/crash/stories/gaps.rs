@@ -1,5 +1,7 @@
 //! What is lost is a row, and an event at every sink.
 
+use std::cell::Cell;
+
 use auditferry::{
     ledger::{Gap, Millis},
     simulator::faults::{AnswerFault, Disabled, Operation, When, Wrong},
@@ -8,7 +10,7 @@ use futures_util::FutureExt;
 
 use super::{DAY, HOUR, MINUTE, after, arrived_once, calm, live, missing, published};
 use crate::{
-    checks,
+    checks, disk,
     stage::{SinkPlan, Stage},
 };
 
@@ -149,5 +151,37 @@ fn a_machine_whose_clock_jumps_8_days_ahead_and_back_invents_no_gap_and_misses_n
     };
     assert_eq!(gaps(&stage), []);
     assert_eq!(due(&stage, "siem"), Vec::<String>::new());
+    arrived_once(&stage, "siem");
+}
+
+/// While it is off nothing is kept for anybody, and that it was off can be written down later.
+#[test]
+fn a_subscription_that_is_off_is_started_though_the_ledger_can_not_be_written_and_its_gap_is_said_later() {
+    let mut profile = calm(10 * MINUTE, HOUR);
+    profile.tenants[0].subscribed = vec!["Audit.General".into()];
+    let off = after(&profile, 2 * HOUR + 7 * MINUTE);
+    profile.tenants[0].faults.disabled = vec![(off, Disabled::ByTenantAdmin)];
+    profile.tenants[0].end = Some(after(&profile, 6 * HOUR));
+    let mut stage = Stage::new(profile);
+    let sinks = [SinkPlan::fake("siem")];
+    let off = off.as_millisecond();
+    let hour = HOUR.as_millis() as Millis;
+    let full = Cell::new(false);
+    live(&mut stage, &sinks, 8 * HOUR, |stage| {
+        let is = (off - 60_000..off + 2 * hour).contains(&stage.now());
+        if is != full.replace(is) {
+            if is { disk::fill(stage) } else { disk::make_room(stage) }
+        }
+    });
+    let found = gaps(&stage);
+    let gap = found.iter().find(|gap| gap.reason == "subscription disabled").expect("it is said");
+    assert!(gap.from <= off && gap.to >= off, "{gap:?}");
+    // what was published while the disk was still full is there: it was kept
+    let contents = published(&stage);
+    let few = stage.poll.as_millis() as Millis + 5 * 60_000;
+    let kept = contents.iter().filter(|it| (off + few..off + 2 * hour).contains(&it.created));
+    assert!(kept.clone().count() >= 10, "{} contents were kept by the service", kept.count());
+    assert_eq!(missing(&stage, "siem", kept), Vec::<String>::new());
+    checks::at_the_end(&stage, &sinks, 0).unwrap();
     arrived_once(&stage, "siem");
 }
