@@ -240,7 +240,7 @@ impl Plan {
             self.profile.skew_ms = if dice.percent(50) { skew } else { -skew };
         }
         if dice.percent(20) {
-            let by = dice.magnitude(MINUTE as u64, 36 * HOUR as u64) as i64;
+            let by = dice.magnitude(MINUTE as u64, 60 * DAY as u64) as i64;
             let by = if dice.percent(50) { by } else { -by };
             let (from, until) = frame.span(dice, MINUTE, 6 * HOUR);
             self.jumps.push((from, by));

@@ -4,7 +4,10 @@ use std::{cell::Cell, collections::BTreeSet};
 
 use auditferry::{
     ledger::Millis,
-    simulator::faults::{Odd, When},
+    simulator::{
+        TenantProfile,
+        faults::{AnswerFault, Odd, When, Wrong},
+    },
 };
 
 use super::{
@@ -116,5 +119,62 @@ fn a_sink_that_is_down_for_longer_than_contents_live_gets_what_is_stored_and_the
     for sink in ["siem", "lake"] {
         assert!(!stage.destinations[sink].of_operation("AuditGapOpened").is_empty(), "{sink} hears of it");
         arrived_once(&stage, sink);
+    }
+}
+
+/// The permission for a stream is withdrawn while a sink takes nothing and bodies for it had to be dropped: what is stored goes out, other
+/// streams go on, and what was dropped comes when it can be read again.
+#[test]
+fn a_stream_that_can_not_be_read_during_the_outage_of_a_sink_holds_up_no_other_and_comes_later() {
+    let mut profile = calm(10 * MINUTE, 6 * HOUR);
+    profile.tenants[0].records_per_content = 20;
+    profile.tenants.push(TenantProfile { interval: 10 * MINUTE, backfill: HOUR, ..TenantProfile::numbered(2) });
+    profile.tenants[1].power_platform_per_mille = 1000;
+    let (from, until) = (after(&profile, 2 * HOUR), after(&profile, 6 * HOUR));
+    profile.tenants[0].faults.answers = vec![AnswerFault {
+        when: When::between(from, until),
+        on: None,
+        wrong: Wrong::Service {
+            status: 401,
+            code: "AF10001".into(),
+            message: "The permission set () sent in the request did not include the expected permission.".into(),
+        },
+    }];
+    let end = after(&profile, 7 * HOUR);
+    profile.tenants.iter_mut().for_each(|tenant| tenant.end = Some(end));
+    let mut stage = Stage::new(profile);
+    stage.start = 6 * HOUR;
+    stage.body_budget = 40_000;
+    let sinks = [SinkPlan::fake("siem"), SinkPlan::fake("lake")];
+    stage.destination("lake").block(true);
+    let (begun, hour) = (stage.now(), HOUR.as_millis() as Millis);
+    let (lacking, stored) = (Cell::new(0), Cell::new(0));
+    live(&mut stage, &sinks, 8 * HOUR, |stage| {
+        let now = stage.now();
+        if now < begun + 4 * hour {
+            stored.set(books(stage).stored_bytes);
+        } else {
+            stage.destinations["lake"].block(false);
+        }
+        if now < begun + hour || !tenth_minute(stage) {
+            return;
+        }
+        let contents = published(stage);
+        let due =
+            |tenant: usize, until: Millis| contents.iter().filter(move |it| it.tenant == tenant && it.created < until);
+        assert_eq!(missing(stage, "siem", due(1, now - 10 * 60_000)), Vec::<String>::new(), "another stream waits");
+        if (begun + 4 * hour + 20 * 60_000..begun + 6 * hour).contains(&now) {
+            assert_eq!(missing(stage, "lake", due(1, now - 20 * 60_000)), Vec::<String>::new(), "another stream waits");
+            assert_eq!(stage.activity.sinks()["lake"].error, None);
+            lacking.set(missing(stage, "lake", due(0, begun + 2 * hour)).len());
+        }
+    });
+    assert!(stored.get() > stage.body_budget / 2, "{} bytes were stored", stored.get());
+    assert!(lacking.get() > 5, "{} contents had been dropped, and could not be had", lacking.get());
+    live_until_settled(&mut stage, &sinks, HOUR, 6 * HOUR);
+    checks::at_the_end(&stage, &sinks, 0).unwrap();
+    for sink in ["siem", "lake"] {
+        arrived_once(&stage, sink);
+        assert_eq!(missing(&stage, sink, &published(&stage)), Vec::<String>::new());
     }
 }
