@@ -229,4 +229,16 @@ mod tests {
         assert_eq!(activity.hung(HUNG + 1), ["fetch"]);
         assert_eq!(activity.hung(HUNG + 60_001), ["fetch", "sink"]);
     }
+
+    #[test]
+    fn a_content_is_held_until_the_last_that_holds_it_is_gone() {
+        let underway = Underway::default();
+        let first = underway.hold([1, 2].into());
+        let second = underway.hold([2, 3].into());
+        assert_eq!(underway.contents(), [1, 2, 3]);
+        drop(first);
+        assert_eq!(underway.contents(), [2, 3], "another sink has messages of 2 out");
+        drop(second);
+        assert_eq!(underway.contents(), [0; 0]);
+    }
 }

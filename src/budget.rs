@@ -141,6 +141,30 @@ mod tests {
         assert_eq!(plan.drop, None, "at the budget nothing has to go");
     }
 
+    #[test]
+    fn a_dropped_body_has_its_place_in_a_share_however_full_the_budget_is() {
+        let mut sizes = Sizes::default();
+        sizes.dropped(7, 30);
+        // over the budget for good: what two dead sinks have ahead of them may not be dropped
+        let only = |ahead: u64, total: u64| match plan(
+            &[sink(1, ahead, Some(7)), sink(2, 70, None)],
+            total,
+            100,
+            &sizes,
+        )
+        .fetch
+        {
+            Fetch::Only(first) => first,
+            Fetch::Everything { .. } => panic!("no room is left"),
+        };
+        assert_eq!(only(10, 130), [7], "10 and 30 are less than its share of 50");
+        assert_eq!(only(25, 130), [0; 0], "25 and 30 are not, and it has something to do");
+        assert_eq!(only(0, 130), [7], "it has nothing else");
+        sizes.dropped(7, 80);
+        let plan = plan(&[sink(1, 0, Some(7)), sink(2, 70, None)], 130, 100, &sizes);
+        assert_eq!(plan.fetch, Fetch::Only(vec![7]), "however large it is");
+    }
+
     proptest! {
         /// Contents of random sizes arrive; one sink is dead, the others take what is stored at once.
         #[test]
