@@ -14,7 +14,7 @@ use crate::{
     world::World,
 };
 
-/// A content is remembered this long after it was admitted: the service repeats records days later.
+/// A content is remembered this long after it was published and admitted: the service repeats records days later.
 const MEMORY: Millis = 10 * 24 * 3_600_000;
 /// A content that can't be fetched is given up this long after its expiry: the service itself says when one has expired.
 const GRACE: Millis = 600_000;

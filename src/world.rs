@@ -122,6 +122,11 @@ pub trait GateKeeper: Send + Sync {
     fn fault(&self, _call: &str) -> Option<LedgerFault> {
         None
     }
+
+    /// When a call of the ledger that takes so long is done, or one that comes while another is under way; `None`: at once.
+    fn busy(&self, _slow: Option<Duration>) -> Option<tokio::time::Instant> {
+        None
+    }
 }
 
 /// How a call of the ledger fails in the crash test.
@@ -169,10 +174,17 @@ impl Gate {
         keeper.fault(call)
     }
 
-    /// How long the disk of the crash test takes.
-    #[expect(clippy::disallowed_methods, reason = "the ledger has no clock, and this one is paused")]
-    pub async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+    /// Waits as long as the crash test's disk takes; whatever comes meanwhile waits behind it. Nothing is held: a caller that is not polled holds up
+    /// nobody, as with the ledger's thread.
+    pub async fn queue(&self, fault: Option<LedgerFault>) {
+        let Some(keeper) = self.keeper.as_ref().filter(|_| cfg!(any(test, feature = "testing"))) else { return };
+        let slow = match fault {
+            Some(LedgerFault::Slow(duration)) => Some(duration),
+            _ => None,
+        };
+        if let Some(free) = keeper.busy(slow) {
+            tokio::time::sleep_until(free).await;
+        }
     }
 
     /// True when this agent is the named mutant. Never in a build without feature `testing`.

@@ -1,8 +1,6 @@
 //! One listing of one stream: its windows, page by page. What a failure interrupts is gone on with, not begun anew: a service that fails at
 //! every tenth request would never be listed to its end.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use tracing::warn;
 
@@ -17,8 +15,9 @@ use crate::{
     },
 };
 
-/// How long the service is trusted to know the next page of a listing that broke off (not documented; where it does not, AF20031 says so).
-const KNOWN: Duration = Duration::from_secs(3600);
+/// How often in a row the same page may fail before its window is listed from the first page again: it may be the service that no longer knows
+/// the page, and does not say so with AF20031.
+const TRIES: u32 = 3;
 
 /// Why a stream was not listed to its end.
 pub(super) enum Trouble {
@@ -53,18 +52,18 @@ impl From<LedgerError> for Trouble {
 /// What a listing that failed has begun.
 #[derive(Default)]
 pub(super) struct Started {
-    /// A window up to the present.
+    /// A window of those that end with the present.
     live: Option<Broken>,
     past: Option<Past>,
-    /// When the windows up to the present were last listed completely.
-    live_at: Millis,
+    /// When those were last listed to the end of the last; 0: not by this listing.
+    pub live_at: Millis,
     /// How often something was gone on with: pages of a window that had broken off, windows of the past.
     pub steps: u64,
 }
 
 /// The last 7 days, window by window, oldest first.
 struct Past {
-    /// All that was published before is listed by this listing (machine's time).
+    /// The machine's time.
     begun: Millis,
     /// Listed up to here.
     through: Timestamp,
@@ -74,16 +73,19 @@ struct Past {
 /// A window that is listed up to a page.
 struct Broken {
     window: Window,
-    next: PageToken,
-    paging: Paging,
-    /// When the last page came.
-    at: Millis,
+    pages: Pages,
 }
 
-impl Broken {
-    fn is_known(&self, now: Millis) -> bool {
-        (0..KNOWN.as_millis() as Millis).contains(&(now - self.at))
-    }
+/// How far a window is listed.
+#[derive(Default)]
+struct Pages {
+    /// `None`: the first page.
+    next: Option<PageToken>,
+    paging: Paging,
+    /// The service's time with the first page: what was published later may be on none of them.
+    present: Option<Millis>,
+    /// How often the next page has failed.
+    tries: u32,
 }
 
 impl Collect {
@@ -91,7 +93,6 @@ impl Collect {
     pub(super) async fn list(&self, stream: &StreamRow, started: &mut Started) -> Result<(), Trouble> {
         let mut row = self.ledger.stream(&stream.tenant, &stream.content_type).await?;
         let now = millis(&self.world);
-        started.live = started.live.take().filter(|broken| broken.is_known(now));
         if let Some(window) = started.live.as_ref().map(|broken| broken.window) {
             self.list_window(&row, window, true, &mut started.live, &mut started.steps).await?;
             // the cursor has moved
@@ -128,7 +129,7 @@ impl Collect {
             self.list_window(&row, slice, true, &mut started.live, &mut started.steps).await?;
         }
         if !fresh {
-            started.live_at = now;
+            started.live_at = millis(&self.world);
         }
         if overlap && (started.past.is_some() || row.listed_past.is_none_or(|at| retry::hourly(at, now))) {
             self.list_past(&row, bound, listed_from.unwrap_or(service_now), started).await?;
@@ -144,10 +145,9 @@ impl Collect {
         until: Timestamp,
         started: &mut Started,
     ) -> Result<(), Trouble> {
-        let now = millis(&self.world);
         let Started { past, steps, .. } = started;
-        let listing = past.get_or_insert(Past { begun: now, through: bound, window: None });
-        listing.window = listing.window.take().filter(|broken| broken.is_known(now));
+        let begun = millis(&self.world);
+        let listing = past.get_or_insert(Past { begun, through: bound, window: None });
         if let Some(window) = listing.window.as_ref().map(|broken| broken.window) {
             self.list_window(row, window, false, &mut listing.window, steps).await?;
             listing.through = window.end();
@@ -156,9 +156,9 @@ impl Collect {
             // time has passed: the oldest window may have left the service's reach
             if let Some(slice) = window::clamp(slice, self.source.service_now()) {
                 self.list_window(row, slice, false, &mut listing.window, steps).await?;
+                *steps += 1;
             }
             listing.through = slice.end();
-            *steps += 1;
         }
         let begun = listing.begun;
         self.admit(row, Vec::new(), None, Some(begun)).await?;
@@ -177,35 +177,33 @@ impl Collect {
         steps: &mut u64,
     ) -> Result<(), Trouble> {
         let resumed = broken.is_some();
-        let (mut token, mut paging, mut at) = match broken.take() {
-            Some(broken) => (Some(broken.next), broken.paging, broken.at),
-            None => (None, Paging::default(), 0),
-        };
+        let mut pages = broken.take().map(|broken| broken.pages).unwrap_or_default();
         loop {
-            match self.list_page(row, window, live, token.as_ref(), &mut paging).await {
-                Ok(Some(next)) => (token, at) = (Some(next), millis(&self.world)),
-                Ok(None) => return Ok(()),
+            match self.list_page(row, window, live, &mut pages).await {
+                Ok(more) => {
+                    *steps += u64::from(resumed);
+                    if !more {
+                        return Ok(());
+                    }
+                }
                 Err(trouble) => {
-                    *broken = token.filter(|_| trouble.keeps_pages()).map(|next| Broken { window, next, paging, at });
+                    pages.tries += 1;
+                    let keeps = trouble.keeps_pages() && pages.next.is_some() && pages.tries < TRIES;
+                    *broken = keeps.then_some(Broken { window, pages });
                     return Err(trouble);
                 }
             }
-            *steps += u64::from(resumed);
         }
     }
 
-    /// One page, admitted; returns the next.
-    async fn list_page(
-        &self,
-        row: &StreamRow,
-        window: Window,
-        live: bool,
-        token: Option<&PageToken>,
-        paging: &mut Paging,
-    ) -> Result<Option<PageToken>, Trouble> {
-        let page = self.source.list(&row.content_type, window, token).await?;
+    /// The next page, admitted; false when it was the last.
+    async fn list_page(&self, row: &StreamRow, window: Window, live: bool, pages: &mut Pages) -> Result<bool, Trouble> {
+        let page = self.source.list(&row.content_type, window, pages.next.as_ref()).await?;
         for words in &page.warnings {
             warn!(tenant = row.tenant, content_type = row.content_type, "{words}");
+        }
+        if pages.next.is_none() {
+            pages.present = page.service_time.map(Timestamp::as_millisecond);
         }
         let last = matches!(page.next, Ok(None)) || self.world.gate.mutant("cursor moved with the first page");
         let contents = page.contents.into_iter().map(|content| Listed {
@@ -216,14 +214,13 @@ impl Collect {
         });
         // a window that ends after the service's present holds nothing beyond it yet: this machine's clock has jumped
         let end = window.end().as_millisecond();
-        let end = page.service_time.map_or(end, |time| end.min(time.as_millisecond()));
+        let end = pages.present.map_or(end, |present| end.min(present));
         // what this page lists is owed, whatever comes of the next one
         self.admit(row, contents.collect(), (live && last).then_some(end), None).await?;
-        let next = page.next?;
-        if let Some(next) = &next {
-            paging.follow(next).map_err(|error| Trouble::Paging(error.to_string()))?;
-        }
-        Ok(next)
+        let Some(next) = page.next? else { return Ok(false) };
+        pages.paging.follow(&next).map_err(|error| Trouble::Paging(error.to_string()))?;
+        (pages.next, pages.tries) = (Some(next), 0);
+        Ok(true)
     }
 
     async fn admit(

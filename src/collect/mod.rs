@@ -39,6 +39,7 @@ pub struct Collect {
 #[derive(Default)]
 struct Attempt {
     failures: u32,
+    /// After a success: until the next poll. Others that fail don't make this one be listed more often.
     not_before: Millis,
     /// The next listing asks for the subscriptions first.
     unsure: bool,
@@ -125,11 +126,18 @@ impl Collect {
 
     fn wait(&self, attempts: &BTreeMap<i64, Attempt>, asked: &Attempt) -> Duration {
         let now = millis(&self.world);
-        let failed = attempts.values().chain([asked]).filter(|attempt| attempt.failures > 0);
-        let earliest = failed.map(|attempt| attempt.not_before - now).min();
+        let waiting = attempts.values().chain(Some(asked).filter(|asked| asked.failures > 0));
+        let earliest = waiting.map(|attempt| attempt.not_before - now).min();
         match earliest {
             Some(wait) => Duration::from_millis(wait.max(1000) as u64).min(self.poll),
             None => self.poll,
+        }
+    }
+
+    fn is_due(&self, attempt: &Attempt, now: Millis) -> bool {
+        match attempt.failures {
+            0 => retry::is_due_within(attempt.not_before, now, self.poll.as_millis() as Millis),
+            _ => retry::is_due(attempt.not_before, now),
         }
     }
 
@@ -191,7 +199,7 @@ impl Collect {
         let mut due = Vec::new();
         for stream in &self.streams {
             let attempt = attempts.entry(stream.id).or_default();
-            if retry::is_due(attempt.not_before, now) {
+            if self.is_due(attempt, now) {
                 due.push((stream, std::mem::take(&mut attempt.started)));
             }
         }
@@ -212,7 +220,8 @@ impl Collect {
                     if attempt.failures > 0 {
                         info!(tenant = stream.tenant, content_type = stream.content_type, "listing works again");
                     }
-                    *attempt = Attempt::default();
+                    let not_before = attempt.started.live_at + self.poll.as_millis() as Millis;
+                    *attempt = Attempt { not_before, ..Attempt::default() };
                     self.activity.ledger_error(None);
                     self.activity.stream(&name(stream), |known| {
                         known.listed_at = Some(millis(&self.world));

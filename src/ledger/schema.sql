@@ -18,7 +18,7 @@ CREATE TABLE stream (
   since INTEGER NOT NULL,                     -- nothing older was asked for when the stream was new
   cursor INTEGER NOT NULL,                    -- all that the service listed before this is in `content` (I1)
   listed INTEGER,                             -- end of the last complete listing
-  listed_past INTEGER,                        -- when the last 7 days were last listed completely
+  listed_past INTEGER,                        -- when the last complete listing of the last 7 days began
   enabled INTEGER NOT NULL DEFAULT 0,         -- was its subscription ever seen enabled
   read INTEGER NOT NULL DEFAULT 0, unselected INTEGER NOT NULL DEFAULT 0, unreadable INTEGER NOT NULL DEFAULT 0,
   copies INTEGER NOT NULL DEFAULT 0, accepted INTEGER NOT NULL DEFAULT 0, differing INTEGER NOT NULL DEFAULT 0

@@ -33,7 +33,7 @@ pub struct StreamRow {
     pub lower_bound: Millis,
     /// End of the last complete listing.
     pub listed: Option<Millis>,
-    /// When the last 7 days were last listed completely.
+    /// When the last complete listing of the last 7 days began.
     pub listed_past: Option<Millis>,
     /// Whether its subscription was ever seen enabled.
     pub enabled: bool,
@@ -61,7 +61,7 @@ pub struct Admission {
     pub contents: Vec<Listed>,
     /// With the last page of a window only: its end.
     pub cursor: Option<Millis>,
-    /// With the last page of the last window of the 7 days only: when they were listed.
+    /// Once the last window of the 7 days is listed: when that listing began.
     pub listed_past: Option<Millis>,
     /// Now.
     pub now: Millis,

@@ -66,7 +66,7 @@ impl Ledger {
         .await
     }
 
-    /// Forgets contents published and admitted before `before` that nobody is owed, with their ids. When one was published is the service's time: a
+    /// Forgets contents published and admitted before `before` that nobody is owed, with their ids. When the service published one is the service's time: a
     /// clock of this machine that was behind when it was admitted must not have it forgotten, listed again, and delivered again. Returns true when there may be more.
     pub async fn forget(&self, before: Millis) -> Result<bool, LedgerError> {
         self.write("forget", move |connection| {

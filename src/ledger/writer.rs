@@ -47,9 +47,8 @@ pub(super) struct Counters {
 pub(super) enum Engine {
     /// The writer thread ends when the last handle is dropped.
     Thread { jobs: mpsc::Sender<Work>, readers: Mutex<Vec<Connection>>, path: PathBuf, counters: Arc<Counters> },
-    /// Memory-backed, for the crash test: every call runs in the poll that makes it, unless its disk is slow. Then the others wait for their turn, as
-    /// they do for the thread.
-    Inline { shared: Arc<Mutex<Connection>>, gate: Gate, turn: tokio::sync::Mutex<()> },
+    /// Memory-backed, for the crash test: every call runs in the poll that makes it, unless the disk is slow.
+    Inline { shared: Arc<Mutex<Connection>>, gate: Gate },
 }
 
 impl Engine {
@@ -64,7 +63,7 @@ impl Engine {
     }
 
     pub(super) fn inline(shared: Arc<Mutex<Connection>>, gate: Gate) -> Self {
-        Engine::Inline { shared, gate, turn: tokio::sync::Mutex::default() }
+        Engine::Inline { shared, gate }
     }
 
     pub(super) fn commits(&self) -> Commits {
@@ -101,16 +100,11 @@ impl Engine {
                 jobs.send(job).map_err(|_| ended())?;
                 answered.await.map_err(|_| ended())?
             }
-            Engine::Inline { shared, gate, turn } => {
-                let _turn = turn.lock().await;
+            Engine::Inline { shared, gate } => {
+                let fault = gate.fault(name);
+                gate.queue(fault).await;
                 if !gate.pass("ledger", name) {
                     return Err(LedgerError::Dead);
-                }
-                let mut fault = gate.fault(name);
-                if let Some(LedgerFault::Slow(duration)) = fault {
-                    gate.sleep(duration).await;
-                    // it may have died meanwhile
-                    fault = (!gate.is_alive()).then_some(LedgerFault::Call);
                 }
                 let result = if let Some(error) = refused(fault) {
                     Err(error)
@@ -146,7 +140,7 @@ impl Engine {
         work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         match &**self {
-            Engine::Inline { shared, gate, .. } => {
+            Engine::Inline { shared, gate } => {
                 // no gate: to die at a read is to die at the call before it
                 if !gate.is_alive() {
                     return Err(LedgerError::Dead);

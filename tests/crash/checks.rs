@@ -272,7 +272,7 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
         let repeats = (arrived.len() - taken.len()) as u64;
         let failures = stage.destinations[plan.name].failures.load(std::sync::atomic::Ordering::Relaxed);
         let allowed = match &plan.script {
-            None => (kills + failures) * (BATCH * IN_FLIGHT) as u64,
+            None => kills * (BATCH * IN_FLIGHT) as u64 + stage.destinations[plan.name].allowed_repeats(),
             // a body that is dropped while a batch of it is under way is sent again as a whole
             Some((_, limits)) => {
                 let sum = |query: &str| sql(stage, query, |row| row.get::<_, i64>(0).map(|sum| sum as u64));

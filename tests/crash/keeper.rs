@@ -6,13 +6,14 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use auditferry::{
     ledger::{Memory, Millis},
     world::{GateKeeper, LedgerFault},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{touched::Touched, world::VirtualClock};
 
@@ -47,6 +48,8 @@ pub struct Watch {
     pub broken: Vec<Broken>,
     /// Looks at the rows that each transaction touched.
     pub touched: Option<Touched>,
+    /// The log keeps so many gates.
+    pub log: usize,
 }
 
 /// No scenario has so much to do at one instant.
@@ -66,7 +69,7 @@ pub struct Keeper {
 #[derive(Default)]
 struct Seen {
     by_seam: BTreeMap<&'static str, BTreeMap<String, u64>>,
-    /// All gates, or the last ones when somebody watches: there they are many.
+    /// All gates, or the last ones.
     log: VecDeque<String>,
     /// FNV-1a over the names and times of all gates.
     hash: u64,
@@ -74,6 +77,9 @@ struct Seen {
     /// Calls of the ledger at one instant.
     instant: (Millis, u64),
     faults: u64,
+    slow: bool,
+    /// The disk works on something until then.
+    busy: Option<Instant>,
     violation: Option<String>,
 }
 
@@ -142,6 +148,12 @@ impl Keeper {
         self.seen().faults
     }
 
+    /// Whether the ledger failed or was slow.
+    pub fn troubled(&self) -> bool {
+        let seen = self.seen();
+        seen.faults > 0 || seen.slow
+    }
+
     /// What was wrong after a transaction.
     pub fn violation(&self) -> Option<String> {
         self.seen().violation.clone()
@@ -180,6 +192,18 @@ fn fnv(hash: &mut u64, bytes: &[u8]) {
 }
 
 impl GateKeeper for Keeper {
+    fn busy(&self, slow: Option<Duration>) -> Option<Instant> {
+        let mut seen = self.seen();
+        let now = Instant::now();
+        let free = seen.busy.filter(|busy| *busy > now);
+        if slow.is_none() && free.is_none() {
+            return None;
+        }
+        // those that wait go on one after the other
+        seen.busy = Some(free.unwrap_or(now) + slow.unwrap_or(Duration::from_millis(1)));
+        seen.busy
+    }
+
     fn pass(&self, seam: &'static str, detail: &str) -> bool {
         if self.is_dead() {
             return false;
@@ -198,7 +222,7 @@ impl GateKeeper for Keeper {
                 fnv(&mut seen.hash, seam.as_bytes());
                 fnv(&mut seen.hash, detail.as_bytes());
                 fnv(&mut seen.hash, &now.to_le_bytes());
-                if seen.log.len() == 12 {
+                if seen.log.len() >= watch.log {
                     seen.log.pop_front();
                 }
                 seen.log.push_back(format!("{gate} {seam}: {detail}"));
@@ -246,7 +270,8 @@ impl GateKeeper for Keeper {
                 let count = seen.calls.entry(rule).or_default();
                 *count += 1;
                 if count.is_multiple_of(broken.every) {
-                    seen.faults += 1;
+                    seen.faults += u64::from(!matches!(broken.fault, LedgerFault::Slow(_)));
+                    seen.slow |= matches!(broken.fault, LedgerFault::Slow(_));
                     return Some(broken.fault);
                 }
             }

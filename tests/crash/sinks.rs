@@ -273,6 +273,8 @@ impl Sink for Open {
             if lossy.orderly {
                 self.take(&batch);
             }
+            // whatever had not settled comes again: at most all since the last time
+            self.destination.may_repeat(lossy.every * BATCH as u64);
             self.lost.notify_one();
             return Ok(());
         }
@@ -288,14 +290,17 @@ impl Sink for Open {
                 }
                 2 => {
                     self.take(&batch[..half]);
+                    self.destination.may_repeat(half as u64);
                     Err(retry(vec![], "took a prefix, the answer was lost"))
                 }
                 3 => {
                     self.take(&batch);
+                    self.destination.may_repeat(batch.len() as u64);
                     Err(retry(vec![], "took all, the answer was lost"))
                 }
                 4 => {
                     self.take(&batch);
+                    self.destination.may_repeat(batch.len() as u64);
                     // never answers
                     std::future::pending().await
                 }

@@ -54,3 +54,24 @@ fn a_delivery_deleted_by_hand_opens_the_books_everywhere() {
     });
     assert_eq!(agent.terminate(), Some(0));
 }
+
+/// I6: the disk that an agent takes is what `status` says, and bodies are a part of it.
+#[test]
+fn what_lies_in_the_state_directory_is_what_status_says() {
+    let stage = Stage::new(&["--profile", "demo", "--publish-for", "1s"]);
+    stage.configure("", &file_sink(&stage, "stuck", "missing/stuck.jsonl"));
+    let mut agent = stage.agent();
+    stage.wait(PATIENCE, "bodies that nobody takes", || {
+        stage.status().is_some_and(|status| status["ledger"]["body_bytes"].as_u64() > Some(200_000))
+    });
+    assert_eq!(agent.terminate(), Some(0));
+    let status = stage.status().unwrap();
+    let said = |name: &str| status["ledger"][name].as_u64().unwrap();
+    let files = std::fs::read_dir(stage.path("state")).unwrap().map(|file| file.unwrap());
+    let lie: u64 = files.map(|file| file.metadata().unwrap().len()).sum();
+    let total = said("file_bytes") + said("wal_bytes");
+    println!("{lie} bytes in the directory; status: {total}, {} of them bodies", said("body_bytes"));
+    // the lock file, and what SQLite shares between processes
+    assert!((total..=total + 64 * 1024).contains(&lie), "{lie} bytes lie there, status says {total}");
+    assert!(said("body_bytes") < said("file_bytes"), "{status:#}");
+}

@@ -15,9 +15,10 @@ use jiff::SignedDuration;
 
 use crate::{
     checks,
-    keeper::Keeper,
+    keeper::{Keeper, Kill, Watch},
     sinks::{Lossy, Poison, Says},
     stage::{SinkPlan, Stage},
+    touched::Touched,
 };
 
 pub const MINUTE: Duration = Duration::from_secs(60);
@@ -81,7 +82,22 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
     let all = [first.clone(), vec![late]].concat();
     stage.destination("shaky").poison(Some(Poison { every: 24, says: Says::Which }));
     stage.destination("late").lossy(Some(Lossy { every: 4, orderly: false }));
-    let keeper = Arc::new(Keeper::new(kill_at, mutant));
+    for sink in &all {
+        stage.destination(sink.name);
+    }
+    let watch = |stage: &Stage| {
+        let (clock, memory) = (Arc::clone(&stage.clock), stage.memory.clone());
+        // the disk holds out, and whoever looks for where two runs part wants all gates
+        Watch {
+            clock,
+            memory,
+            bound: i64::MAX,
+            broken: vec![],
+            touched: Some(Touched::begin(stage, &all)),
+            log: usize::MAX,
+        }
+    };
+    let keeper = Arc::new(Keeper::with(kill_at.map_or(Kill::Never, Kill::At), mutant, Some(watch(&stage))));
     let mut lives = vec![Arc::clone(&keeper)];
     let end = stage.profile.start.as_millisecond() + 8 * 3_600_000;
     loop {
@@ -94,10 +110,13 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
         let lived = stage.live(&keeper, sinks, limit, |stage| ending && settled(stage));
         let context = |error: String| format!("{error}\n  last gates: {}", keeper.last(4).join(" · "));
         lived.map_err(|error| context(format!("the agent ended: {error}")))?;
+        if let Some(words) = keeper.violation() {
+            return Err(words);
+        }
         checks::always(&stage, sinks).map_err(context)?;
         if keeper.is_dead() {
             // the next life is not killed, but is the same mutant
-            lives.push(Arc::new(Keeper::new(None, mutant)));
+            lives.push(Arc::new(Keeper::with(Kill::Never, mutant, Some(watch(&stage)))));
         } else if ending {
             break;
         }

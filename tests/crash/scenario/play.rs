@@ -56,7 +56,14 @@ pub fn play(
     let watch = |stage: &mut Stage| {
         sinks.iter().for_each(|sink| drop(stage.destination(sink.name)));
         let (clock, memory) = (Arc::clone(&stage.clock), stage.memory.clone());
-        Some(Watch { clock, memory, bound, broken: broken.to_vec(), touched: Some(Touched::begin(stage, &sinks)) })
+        Some(Watch {
+            clock,
+            memory,
+            bound,
+            broken: broken.to_vec(),
+            touched: Some(Touched::begin(stage, &sinks)),
+            log: 12,
+        })
     };
     let first = Arc::new(Keeper::with(kill_at.map_or(Kill::Never, Kill::At), mutant, watch(stage)));
     let mut keeper = Arc::clone(&first);

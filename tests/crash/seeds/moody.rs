@@ -55,6 +55,11 @@ impl Script {
         self.poison.iter().find(|(from, until, _)| (*from..*until).contains(&now)).map(|(_, _, poison)| *poison)
     }
 
+    /// Whether a call may take longer than the agent waits for it at its end.
+    pub fn is_slow(&self) -> bool {
+        self.moods.iter().any(|(_, _, mood)| matches!(mood, Mood::Slow(time) if time.as_secs() >= 4))
+    }
+
     /// When the last trouble is over.
     pub fn calm_at(&self) -> Millis {
         let troubles = self.moods.iter().filter(|(_, _, mood)| !matches!(mood, Mood::Well | Mood::Slow(_)));

@@ -221,7 +221,8 @@ impl Plan {
                 let every = if often { dice.span(2, 9) } else { 1 };
                 let call = dice.pick(&CALLS);
                 let slow = LedgerFault::Slow(Duration::from_millis(dice.magnitude(1, 5_000)));
-                let fault = dice.pick(&[LedgerFault::Call, LedgerFault::Commit, slow, LedgerFault::Full]);
+                let fault =
+                    dice.pick(&[LedgerFault::Call, LedgerFault::Commit, LedgerFault::Commit, slow, LedgerFault::Full]);
                 self.until((from, until));
                 self.broken.push(Broken { from, until, call, every, fault });
             }

@@ -2,7 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -45,6 +46,8 @@ struct Events<'a> {
     jumped: Cell<usize>,
     retried: Cell<usize>,
     full: Cell<bool>,
+    /// Since it was last asked.
+    was_full: Cell<bool>,
     checked: Cell<Millis>,
     violation: RefCell<Option<String>>,
 }
@@ -69,6 +72,7 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
         jumped: Cell::new(0),
         retried: Cell::new(0),
         full: Cell::new(false),
+        was_full: Cell::new(false),
         checked: Cell::new(0),
         violation: RefCell::new(None),
     };
@@ -90,6 +94,8 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
         let limit = end.map_or(limit, |end| limit.min(Duration::from_millis((end - stage.now()) as u64)));
         let kill = life.map_or(Kill::Never, |life| life.kill.clone());
         let keeper = Arc::new(Keeper::with(kill, mutant, Some(watch(plan, &stage, &sinks, bound))));
+        let count_failures = |name: &&'static str| (*name, stage.destinations[name].failures.load(Ordering::Relaxed));
+        let failures: BTreeMap<&str, u64> = plan.sinks.iter().map(|line| count_failures(&line.plan.name)).collect();
         let restarts = one(&mut stage, &events, &keeper, &sinks, limit, last);
         count(&mut report, &keeper);
         let context = |error: String| {
@@ -99,9 +105,15 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
             format!("{error}\n  in life {} after {at} min, sinks {names:?}, last gates: {gates}", report.lives)
         };
         let restarts = restarts.map_err(context)?;
-        // a clean stop confirms nothing of a sink that fails, or with a ledger that can't be written
+        // a clean stop confirms nothing of a sink that fails or does not answer in time, or with a ledger that can't be written or is slow
+        let was_full = events.was_full.take();
         for sink in &sinks {
-            stage.destinations[sink.name].may_repeat(checks::unconfirmed(&stage, sink)?);
+            let destination = &stage.destinations[sink.name];
+            let failed = destination.failures.load(Ordering::Relaxed) > failures.get(sink.name).copied().unwrap_or(0);
+            let slow = sink.script.as_ref().is_some_and(|(script, _)| script.is_slow());
+            if keeper.is_dead() || restarts || keeper.troubled() || was_full || failed || slow {
+                destination.may_repeat(checks::unconfirmed(&stage, sink)?);
+            }
         }
         checks::note_unknown_subscriptions(&stage)?;
         checks::always(&stage, &sinks).map_err(context)?;
@@ -178,7 +190,7 @@ fn sum_up(report: &mut Report, stage: &Stage, plan: &Plan) {
 
 fn watch(plan: &Plan, stage: &Stage, sinks: &[SinkPlan], bound: i64) -> Watch {
     let (clock, memory) = (Arc::clone(&stage.clock), stage.memory.clone());
-    Watch { clock, memory, bound, broken: plan.broken.clone(), touched: Some(Touched::begin(stage, sinks)) }
+    Watch { clock, memory, bound, broken: plan.broken.clone(), touched: Some(Touched::begin(stage, sinks)), log: 12 }
 }
 
 /// The configuration with which a life begins.
@@ -215,6 +227,7 @@ impl Events<'_> {
             stage.clock.jump(*by);
         }
         let full = self.plan.full.iter().any(|(from, until)| (*from..*until).contains(&now));
+        self.was_full.set(self.was_full.get() || full);
         if full != self.full.replace(full) {
             if full { disk::fill(stage) } else { disk::make_room(stage) }
         }

@@ -36,6 +36,7 @@ fn while_a_confirmation_is_written_for_a_minute_at_most_a_window_goes_out() {
         bound: i64::MAX,
         broken: vec![slow],
         touched: None,
+        log: 12,
     };
     let keeper = Arc::new(Keeper::with(Kill::Never, None, Some(watch)));
     let sinks = [SinkPlan::fake("siem")];
