@@ -2,8 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
+
+use tracing::Dispatch;
 
 use super::{HOUR, MINUTE, after, calm, live, live_until_settled};
 use crate::{
@@ -41,6 +43,10 @@ impl Log {
 
 /// Runs with this thread's log caught.
 fn logged(run: impl FnOnce(&Log)) {
+    // with one subscriber alone, tracing asks the thread that comes first to a line whether anybody wants it: another test's, which has none, and
+    // the line is off for all
+    static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
+    OTHERS.get_or_init(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish())));
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
