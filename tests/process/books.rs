@@ -71,7 +71,7 @@ fn what_lies_in_the_state_directory_is_what_status_says() {
     let lie: u64 = files.map(|file| file.metadata().unwrap().len()).sum();
     let total = said("file_bytes") + said("wal_bytes");
     println!("{lie} bytes in the directory; status: {total}, {} of them bodies", said("body_bytes"));
-    // the lock file, and what SQLite shares between processes
-    assert!((total..=total + 64 * 1024).contains(&lie), "{lie} bytes lie there, status says {total}");
+    // more: the lock file, and what SQLite shares between processes; less: pages that are in the log and not yet in the file count in both
+    assert!(lie <= total + 64 * 1024 && lie + (1 << 20) > total, "{lie} bytes lie there, status says {total}");
     assert!(said("body_bytes") < said("file_bytes"), "{status:#}");
 }
