@@ -232,10 +232,21 @@ impl Touched {
         Ok(())
     }
 
-    /// In this sink's quarantine.
+    /// In this sink's quarantine, or owed again out of it.
     fn kept(&self, sink: i64, id: EventId) -> Result<bool, String> {
         let kept = "SELECT count(*) FROM quarantine WHERE sink = ? AND event = ?";
-        Ok(self.ask(kept, (sink, &id.0[..]), |row| row.get::<_, i64>(0))? != [0])
+        if self.ask(kept, (sink, &id.0[..]), |row| row.get::<_, i64>(0))? != [0] {
+            return Ok(true);
+        }
+        let again = "SELECT k.body FROM delivery d JOIN content c ON c.id = d.content JOIN chunk k ON k.content = c.id
+             JOIN stream s ON s.id = c.stream WHERE d.sink = ? AND d.lost = 0 AND s.origin = 'requeue'";
+        for body in self.ask(again, [sink], |row| row.get::<_, Vec<u8>>(0))? {
+            let opened = chunk::open(&body).map_err(|error| error.to_string())?;
+            if chunk::frames(&opened).filter_map(Result::ok).any(|frame| frame.id == id) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// I3: what was lost is in a gap from the same moment on, and what was lost as expired had expired by the service's clock.
