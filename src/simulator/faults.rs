@@ -198,6 +198,8 @@ pub enum Paging {
     Foreign(String),
     /// A token that the next call refuses with AF20031.
     BadToken,
+    /// A token that the service no longer knows and answers with AF50000, however often it is asked.
+    DeadToken,
     /// The next page begins with the last item of this one.
     Overlap,
 }

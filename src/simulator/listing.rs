@@ -21,6 +21,9 @@ struct Page {
     from: Option<u64>,
 }
 
+/// A page that is never answered ([`Paging::DeadToken`]).
+const DEAD: &str = "dead";
+
 impl Page {
     /// The opaque token of the page that begins with content `from`. It holds the window, so that a NextPageUri without
     /// startTime still works, as it does at Microsoft.
@@ -90,6 +93,9 @@ impl Simulator {
     /// The window that is asked for, or why not.
     fn page(&self, tenant: usize, query: &Query, now: i64) -> Result<Page, Refused> {
         if let Some(token) = query.get("nextpage") {
+            if token == DEAD {
+                return Err(Box::new(say::internal()));
+            }
             return Page::read(token).ok_or_else(|| Box::new(say::next_page(token)));
         }
         let faults = &self.profile.tenants[tenant].faults;
@@ -153,7 +159,11 @@ impl Simulator {
         } else {
             next
         };
-        let token = if has(&Paging::BadToken) { "gone".to_owned() } else { page.token(from) };
+        let token = match () {
+            () if has(&Paging::BadToken) => "gone".to_owned(),
+            () if has(&Paging::DeadToken) => DEAD.to_owned(),
+            () => page.token(from),
+        };
         let start = if has(&Paging::NoStart) { String::new() } else { format!("&startTime={start}") };
         let uri = format!(
             "{host}/api/{version}/{}/activity/feed/subscriptions/content?contentType={}{start}&{end_name}={end}&{next_name}={token}",

@@ -117,6 +117,23 @@ fn a_service_that_fails_at_every_fourth_request_is_listed_to_its_end_without_mor
     assert!(requests < 400, "{requests} requests");
 }
 
+/// A page that the service no longer knows, without saying so in its own words for that, holds nothing up for longer than three tries.
+#[test]
+fn a_next_page_that_the_service_never_answers_is_given_up_and_its_window_listed_anew() {
+    let mut profile = calm(10 * MINUTE, 6 * HOUR);
+    profile.tenants[0].page_size = 3;
+    profile.tenants[0].end = Some(profile.start);
+    profile.tenants[0].faults.paging = vec![PagingFault { when: When::only(1), paging: Paging::DeadToken }];
+    let mut stage = Stage::new(profile);
+    stage.start = 6 * HOUR;
+    let sinks = [SinkPlan::fake("siem")];
+    live(&mut stage, &sinks, 5 * MINUTE, |_| {});
+    let contents = published(&stage);
+    assert!(contents.len() > 30, "{} contents", contents.len());
+    assert_eq!(missing(&stage, "siem", &contents), Vec::<String>::new());
+    arrived_once(&stage, "siem");
+}
+
 /// Starts against a service that refuses, looks at the words, has it put right, and sees everything arrive.
 fn recovers(spoil: fn(&mut Profile), code: &str, words: &str, within: Duration) {
     let profile = calm(10 * MINUTE, HOUR);
