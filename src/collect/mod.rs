@@ -189,9 +189,9 @@ impl Collect {
         self.streams.iter().find(|stream| stream.content_type.eq_ignore_ascii_case(content_type))
     }
 
-    /// The service's time: what gaps are reckoned in, as publication times are.
+    /// The service's time: what gaps are reckoned in, as publication times are. It tells whole seconds only, and the one that has begun counts.
     fn service_millis(&self) -> Millis {
-        self.source.service_now().as_millisecond()
+        self.source.service_now().as_millisecond() + 1_000
     }
 
     async fn list_streams(&self, attempts: &mut BTreeMap<i64, Attempt>) -> Result<(), LedgerError> {

@@ -88,7 +88,12 @@ impl Deliver {
         course.tracks.later(&later, read.now);
         if pieces.is_empty() {
             // what should have been there and is not will not come: waiting for its time would never end
-            let gone = before == 0 && course.confirming.is_none() && course.tracks.gone(&read.due, millis(&self.world));
+            let (absent, now) = (before == 0, millis(&self.world));
+            let gone = absent && course.confirming.is_none() && course.tracks.gone(&read.due, now);
+            if absent && course.confirming.is_some() {
+                // what is being confirmed may say why; until then the ledger is not asked over and over
+                course.tracks.later(&read.due, now);
+            }
             course.idle = !again && !gone;
             if course.idle && before == 0 && course.flight.is_empty() && course.confirming.is_none() {
                 self.nothing_else(course);

@@ -273,7 +273,8 @@ fn chunks(
     Ok(())
 }
 
-/// A copy is skipped when this sink was owed its owner and did not lose it; so a new sink still gets it.
+/// A copy is skipped when this sink was owed its owner and did not lose it; so a new sink still gets it, also of an owner that had expired before
+/// the sink was there.
 fn skip(
     connection: &Connection,
     sink: i64,
@@ -283,7 +284,8 @@ fn skip(
 ) -> Result<BTreeSet<i64>, LedgerError> {
     let mut statement = connection.prepare_cached(
         "SELECT p.position FROM copy p WHERE p.content = ?2 AND p.position >= ?3 AND p.position < ?4 AND (p.owner = p.content OR (
-           EXISTS (SELECT 1 FROM content o JOIN account a ON a.stream = o.stream AND a.sink = ?1 AND a.since <= o.created WHERE o.id = p.owner)
+           EXISTS (SELECT 1 FROM content o JOIN account a ON a.stream = o.stream AND a.sink = ?1 AND a.since <= o.created JOIN sink k ON k.id = a.sink
+                   WHERE o.id = p.owner AND (o.expires > k.first_start OR o.admitted >= k.first_start))
            AND NOT EXISTS (SELECT 1 FROM delivery l WHERE l.sink = ?1 AND l.content = p.owner AND l.lost = 1)))",
     )?;
     let rows = statement.query_map([sink, content, first, first + records], |row| row.get(0))?;

@@ -118,3 +118,19 @@ async fn what_fails_is_told_to_other_processes_with_its_beginning() {
     say(None, T + 3 * HOUR).await.unwrap();
     assert_eq!(story.ledger.books().await.unwrap().troubles, []);
 }
+
+#[tokio::test]
+async fn a_new_sink_gets_the_copy_of_a_record_whose_own_content_had_expired_before_it_was_there() {
+    let a = || sink("a", Some(T - 7 * DAY));
+    let mut story = begin(vec![a()]).await;
+    story.admit("one", T - 6 * DAY).await;
+    story.store("one", &[1, 2]).await;
+    story.admit("two", T - DAY).await;
+    story.store("two", &[2, 3]).await;
+    assert_eq!(story.drain(0).await, [1, 2, 3]);
+    // `one` can't be had any more, `two` can
+    story.sinks = register(&story.ledger, vec![a(), sink("b", Some(T - 7 * DAY))], T + 2 * DAY).await.1;
+    story.store("two", &[2, 3]).await;
+    assert_eq!(story.drain(1).await, [2, 3]);
+    story.close().await;
+}

@@ -144,7 +144,7 @@ fn confirmed_is_taken(stage: &Stage, plan: &SinkPlan) -> Result<(), String> {
     // finished contents: their own ids; what had expired before the sink was there was never for it
     let finished = format!(
         "SELECT s.id FROM seen s JOIN content c ON c.id = s.content JOIN account a ON a.stream = c.stream AND a.sink = {named}
-         JOIN sink k ON k.id = a.sink WHERE a.since <= c.created AND c.expires > k.first_start AND c.state IN (2, 3) AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.sink = {named} AND d.content = c.id)"
+         JOIN sink k ON k.id = a.sink WHERE a.active = 1 AND a.since <= c.created AND c.expires > k.first_start AND c.state IN (2, 3) AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.sink = {named} AND d.content = c.id)"
     );
     for id in column(stage, &finished, blob)? {
         if !taken.contains(&id) {
@@ -382,7 +382,7 @@ fn unlisted_is_a_gap(stage: &Stage) -> Result<(), String> {
             let created = truth.content.created;
             if !off.iter().any(|(from, to)| (*from..=*to).contains(&created)) {
                 return Err(format!(
-                    "I3: content {} of {created} was not kept while the subscription was off, and is in no gap",
+                    "I3: content {} of {created} was not kept while the subscription was off, and is in no gap; off and said: {off:?}",
                     truth.content.id
                 ));
             }
