@@ -15,7 +15,7 @@ use auditferry::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{touched::Touched, world::VirtualClock};
+use crate::{stage::Stage, touched::Touched, world::VirtualClock};
 
 /// When the agent dies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,14 @@ pub struct Watch {
     pub touched: Option<Touched>,
     /// The log keeps so many gates.
     pub log: usize,
+}
+
+impl Watch {
+    /// A disk that holds out, for as many bodies as there are.
+    pub fn of(stage: &Stage) -> Watch {
+        let (clock, memory) = (Arc::clone(&stage.clock), stage.memory.clone());
+        Watch { clock, memory, bound: i64::MAX, broken: vec![], touched: None, log: 12 }
+    }
 }
 
 /// No scenario has so much to do at one instant.

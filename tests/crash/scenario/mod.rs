@@ -85,18 +85,9 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
     for sink in &all {
         stage.destination(sink.name);
     }
-    let watch = |stage: &Stage| {
-        let (clock, memory) = (Arc::clone(&stage.clock), stage.memory.clone());
-        // the disk holds out, and whoever looks for where two runs part wants all gates
-        Watch {
-            clock,
-            memory,
-            bound: i64::MAX,
-            broken: vec![],
-            touched: Some(Touched::begin(stage, &all)),
-            log: usize::MAX,
-        }
-    };
+    // whoever looks for where two runs part wants all gates
+    let watch =
+        |stage: &Stage| Watch { touched: Some(Touched::begin(stage, &all)), log: usize::MAX, ..Watch::of(stage) };
     let keeper = Arc::new(Keeper::with(kill_at.map_or(Kill::Never, Kill::At), mutant, Some(watch(&stage))));
     let mut lives = vec![Arc::clone(&keeper)];
     let end = stage.profile.start.as_millisecond() + 8 * 3_600_000;

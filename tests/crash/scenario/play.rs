@@ -55,15 +55,8 @@ pub fn play(
     let sinks: Vec<SinkPlan> = phases.iter().flat_map(|phase| phase.sinks.clone()).collect();
     let watch = |stage: &mut Stage| {
         sinks.iter().for_each(|sink| drop(stage.destination(sink.name)));
-        let (clock, memory) = (Arc::clone(&stage.clock), stage.memory.clone());
-        Some(Watch {
-            clock,
-            memory,
-            bound,
-            broken: broken.to_vec(),
-            touched: Some(Touched::begin(stage, &sinks)),
-            log: 12,
-        })
+        let touched = Some(Touched::begin(stage, &sinks));
+        Some(Watch { bound, broken: broken.to_vec(), touched, ..Watch::of(stage) })
     };
     let first = Arc::new(Keeper::with(kill_at.map_or(Kill::Never, Kill::At), mutant, watch(stage)));
     let mut keeper = Arc::clone(&first);

@@ -189,8 +189,7 @@ fn sum_up(report: &mut Report, stage: &Stage, plan: &Plan) {
 }
 
 fn watch(plan: &Plan, stage: &Stage, sinks: &[SinkPlan], bound: i64) -> Watch {
-    let (clock, memory) = (Arc::clone(&stage.clock), stage.memory.clone());
-    Watch { clock, memory, bound, broken: plan.broken.clone(), touched: Some(Touched::begin(stage, sinks)), log: 12 }
+    Watch { bound, broken: plan.broken.clone(), touched: Some(Touched::begin(stage, sinks)), ..Watch::of(stage) }
 }
 
 /// The configuration with which a life begins.

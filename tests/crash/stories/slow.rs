@@ -30,14 +30,7 @@ fn while_a_confirmation_is_written_for_a_minute_at_most_a_window_goes_out() {
     stage.look = Duration::from_secs(1);
     let begun = stage.now();
     let slow = Broken { from: begun, until: Millis::MAX, call: "confirm", every: 1, fault: LedgerFault::Slow(MINUTE) };
-    let watch = Watch {
-        clock: Arc::clone(&stage.clock),
-        memory: stage.memory.clone(),
-        bound: i64::MAX,
-        broken: vec![slow],
-        touched: None,
-        log: 12,
-    };
+    let watch = Watch { broken: vec![slow], ..Watch::of(&stage) };
     let keeper = Arc::new(Keeper::with(Kill::Never, None, Some(watch)));
     let sinks = [SinkPlan::fake("siem")];
     let most = Cell::new(0);
