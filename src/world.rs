@@ -51,9 +51,16 @@ pub struct Transport {
 }
 
 /// Makes HTTP clients.
+#[async_trait]
 pub trait HttpFactory: Send + Sync {
     /// A client for one source. Fails on an unreadable certificate or proxy URL.
     fn client(&self, transport: &Transport) -> Result<Arc<dyn Http>, HttpError>;
+
+    /// Who issued the certificate that stands at this address, trusted or not, for words about it. Nothing is sent but a request without a secret.
+    /// `None`: not to be had.
+    async fn issuer(&self, _transport: &Transport, _address: &str, _timeout: Duration) -> Option<String> {
+        None
+    }
 }
 
 /// One HTTP exchange. No redirect is followed, no status is an error.
@@ -69,9 +76,14 @@ pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, HttpError>> + Send>>;
 /// Why no (whole) response came.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
-    /// Name not resolved, connection refused, TLS refused, proxy refused: the words say which.
-    #[error("{0}")]
-    Connect(String),
+    /// Name not resolved, connection refused, TLS refused, proxy refused: code and words say which.
+    #[error("{words}")]
+    Connect {
+        /// As in the runbook: `Dns`, `ConnectionRefused`, `NoRoute`, `ProxyRefused`, `ProxyLogin`, `TlsIssuer`, `TlsName`, `TlsTime`, `Tls`, `Address`, `Connect`.
+        code: &'static str,
+        /// What happened.
+        words: String,
+    },
     /// Nothing came in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),

@@ -5,6 +5,8 @@
 
 #[path = "tidy/promises.rs"]
 mod promises;
+#[path = "tidy/runbook.rs"]
+mod runbook;
 #[path = "tidy/sinks.rs"]
 mod sink_rules;
 

@@ -6,7 +6,10 @@ use auditferry_contract::{Confirmation, SecretRef, SinkKind};
 use futures_util::FutureExt;
 use serde::Serialize;
 
-use super::{ConfigArgs, Exit, check_files};
+use super::{
+    ConfigArgs, Exit, check_files,
+    connect::{self, Tried},
+};
 use crate::{
     config::{self, CodecName, Config, Line, SinkConfig, SourceConfig, secret::Secrets},
     ledger::{Ledger, Millis, SinkView},
@@ -20,6 +23,10 @@ pub struct Args {
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
+    /// Try everything that the agent will need, and change nothing: hosts, proxy, TLS, clock, cloud, token, permissions, subscriptions, a first
+    /// listing, every sink. Nothing is delivered. Exit code 1 when something fails
+    #[arg(long)]
+    connect: bool,
 }
 
 /// What `check` found. `ok` is false exactly when the exit code is 2.
@@ -35,6 +42,9 @@ pub struct Outcome {
     pub warnings: Vec<String>,
     /// `[agent]`, the sources, the sinks; empty when the files have mistakes.
     pub tables: Vec<Table>,
+    /// With `--connect`: what was tried, in the order of the tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Vec<Tried>>,
 }
 
 /// One table with the settings that apply, defaults included, secrets as `***`.
@@ -65,18 +75,42 @@ pub fn run(args: &Args, registry: &[SinkKind]) -> Exit {
         Err(report) if !args.json => return super::refuse(&report),
         Err(report) => {
             let mistakes = report.lines();
-            Outcome { ok: false, mistakes, unresolved: Vec::new(), warnings: Vec::new(), tables: Vec::new() }
+            Outcome {
+                ok: false,
+                mistakes,
+                unresolved: Vec::new(),
+                warnings: Vec::new(),
+                tables: Vec::new(),
+                connect: None,
+            }
         }
-        Ok(config) => examine(&config, &Secrets::default(), super::ledger_args::now()),
+        Ok(config) => {
+            let mut outcome = examine(&config, &Secrets::default(), super::ledger_args::now());
+            if args.connect {
+                let runtime = match super::runtime() {
+                    Ok(runtime) => runtime,
+                    Err(exit) => return exit,
+                };
+                outcome.connect = Some(runtime.block_on(connect::run(&config, &super::production())));
+                // a name that is still being looked up must not hold up the end
+                runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            }
+            outcome
+        }
     };
     if args.json {
         // plain strings and lists: this can't fail; if it ever did, the empty text would be no JSON, and noticed
         super::out(&(serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n"));
     } else {
-        super::out(&outcome.text());
+        // first what a person must act on
         super::err(&outcome.complaints());
+        super::out(&outcome.text());
     }
-    if outcome.ok { Exit::Done } else { Exit::Configuration }
+    match &outcome.connect {
+        _ if !outcome.ok => Exit::Configuration,
+        Some(tried) if !tried.iter().all(Tried::works) => Exit::Failed,
+        _ => Exit::Done,
+    }
 }
 
 /// Looks at what a configuration refers to; connects to nothing. `now`: which certificates end soon.
@@ -118,7 +152,7 @@ pub fn examine(config: &Config, secrets: &Secrets, now: Millis) -> Outcome {
         }
     }
     unresolved.extend(gone_sinks(config));
-    Outcome { ok: unresolved.is_empty(), mistakes: Vec::new(), unresolved, warnings, tables }
+    Outcome { ok: unresolved.is_empty(), mistakes: Vec::new(), unresolved, warnings, tables, connect: None }
 }
 
 /// Room for a record with many properties; most have 1 to 5 KiB.
@@ -158,15 +192,19 @@ fn source_table(source: &SourceConfig) -> Table {
 }
 
 fn sink_table(sink: &SinkConfig) -> Table {
-    let promise = sink.checked.promise().map_or("known only once it is open".to_string(), |promise| {
-        let worth = match promise {
-            Confirmation::Sent => "handed to the operating system; whoever reads it may still lose it",
-            Confirmation::Accepted => "the destination said that it has it",
-            Confirmation::Stored => "on stable storage at the destination",
-        };
-        format!("{promise}: {worth}")
-    });
+    let promise =
+        sink.checked.promise().map_or("known only once it is open: `check --connect` tells".to_string(), worth);
     Table { table: "sink", name: Some(sink.name.clone()), settings: settings(sink.settings()), promise: Some(promise) }
+}
+
+/// What an `Ok` is worth, in words.
+pub(super) fn worth(confirmation: Confirmation) -> String {
+    let words = match confirmation {
+        Confirmation::Sent => "handed to the operating system; whoever reads it may still lose it",
+        Confirmation::Accepted => "the destination said that it has it",
+        Confirmation::Stored => "on stable storage at the destination",
+    };
+    format!("{confirmation}: {words}")
 }
 
 fn settings(pairs: Vec<(&'static str, String)>) -> Vec<Setting> {
@@ -176,6 +214,10 @@ fn settings(pairs: Vec<(&'static str, String)>) -> Vec<Setting> {
 impl Outcome {
     /// The settings, for people.
     pub fn text(&self) -> String {
+        // what is in force, `check` alone says; who connects wants to know what works
+        if let Some(tried) = &self.connect {
+            return connect::text(tried);
+        }
         let mut text = String::new();
         for table in &self.tables {
             let name = table.name.as_ref().map_or(String::new(), |name| format!(" {name}"));
@@ -203,6 +245,6 @@ impl Outcome {
         for words in &self.warnings {
             let _ = writeln!(text, "warning: {words}");
         }
-        text
+        text + &connect::complaints(self.connect.as_deref().unwrap_or_default())
     }
 }

@@ -3,6 +3,7 @@
 mod asking;
 pub mod check;
 mod check_files;
+pub mod connect;
 pub mod demo;
 mod heap;
 mod ledger_args;
@@ -16,6 +17,7 @@ pub mod simulate;
 pub mod sinks;
 mod split;
 pub mod status;
+pub mod subscriptions;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -83,6 +85,9 @@ enum Command {
     Status(status::StatusArgs),
     /// Shows each sink: what it is, what its Ok is worth, what it is owed, why it fails
     Sinks(sinks::SinksArgs),
+    /// Shows, starts or stops the subscriptions of the tenants
+    #[command(subcommand)]
+    Subscriptions(subscriptions::SubscriptionsCommand),
     /// Looks at records that sinks refused, offers them again or gives them up
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
@@ -102,6 +107,7 @@ fn dispatch(command: Command, registry: &[SinkKind]) -> ExitCode {
         },
         Command::Status(args) => status::run(&args, registry).into(),
         Command::Sinks(args) => sinks::run(&args, registry).into(),
+        Command::Subscriptions(command) => subscriptions::run(&command, registry).into(),
         Command::Quarantine(command) => quarantine::run(&command, registry).into(),
         Command::RetireSink(args) => retire_sink::run(&args, registry).into(),
     }

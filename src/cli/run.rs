@@ -96,7 +96,7 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
             let listen = config.agent.listen;
             return fail(
                 Exit::Failed,
-                &format!("agent.listen {listen} can't be used: {error}; is another program there?"),
+                &format!("agent.listen {listen} can't be used: {error}; is another program there? [ListenTaken]"),
             );
         }
     };
@@ -252,7 +252,8 @@ impl SecretReader for Secret {
     }
 }
 
-fn client<'a>(
+/// The client of one source.
+pub(super) fn client<'a>(
     source: &SourceConfig,
     world: &World,
     env: &Arc<AgentEnv>,

@@ -51,6 +51,19 @@ impl Cloud {
         }
     }
 
+    /// The cloud of a tenant of which the sign-in service says this (`cloud_instance_name` and `tenant_region_sub_scope` of its OpenID
+    /// metadata). Microsoft documents neither member; other tools rely on both.
+    pub fn of_tenant(instance: &str, sub_scope: &str) -> Option<Cloud> {
+        match (instance, sub_scope) {
+            ("microsoftonline.com", "GCC") => Some(Cloud::Gcc),
+            ("microsoftonline.com", _) => Some(Cloud::Commercial),
+            ("microsoftonline.us", "DOD") => Some(Cloud::Dod),
+            ("microsoftonline.us", _) => Some(Cloud::GccHigh),
+            ("partner.microsoftonline.cn", _) => Some(Cloud::China),
+            _ => None,
+        }
+    }
+
     /// The token's audience: the API host of the same cloud.
     pub fn audience(self) -> &'static str {
         self.api()
@@ -60,6 +73,21 @@ impl Cloud {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_cloud_of_a_tenant() {
+        for (instance, scope, cloud) in [
+            ("microsoftonline.com", "", Some("commercial")),
+            ("microsoftonline.com", "GCC", Some("gcc")),
+            ("microsoftonline.us", "DODCON", Some("gcc-high")),
+            ("microsoftonline.us", "DOD", Some("dod")),
+            ("partner.microsoftonline.cn", "", Some("china")),
+            ("login.example", "", None),
+            ("", "", None),
+        ] {
+            assert_eq!(Cloud::of_tenant(instance, scope).map(Cloud::name), cloud, "{instance} {scope}");
+        }
+    }
 
     #[test]
     fn every_host_is_pinned() {

@@ -5,14 +5,14 @@ use thiserror::Error;
 pub enum LedgerError {
     /// The disk is full, or a quota is reached. Goes away by itself when there is space.
     #[error(
-        "the ledger can't be written, the disk is full: {0}; free some space under state_dir, the agent goes on by itself"
+        "the ledger can't be written, the disk is full: {0}; free some space under state_dir, the agent goes on by itself [DiskFull]"
     )]
     Full(String),
     /// Locked by another process, or an I/O error. Tried again.
-    #[error("the ledger can't be used at the moment: {0}; the agent tries again every 30 s")]
+    #[error("the ledger can't be used at the moment: {0}; the agent tries again every 30 s [LedgerUnavailable]")]
     Unavailable(String),
     /// The file is damaged, or a call broke a rule of the schema. The agent ends: going on could lose records.
-    #[error("the ledger is broken: {0}; stop the agent, keep a copy of state_dir and ask for help")]
+    #[error("the ledger is broken: {0}; stop the agent, keep a copy of state_dir and ask for help [LedgerBroken]")]
     Broken(String),
     /// The process is dying (crash test only).
     #[error("dead")]

@@ -48,7 +48,7 @@ pub use contents::{Counts, FetchTarget, Need};
 pub use deliveries::{Ask, Piece, Place, Stored};
 pub use error::LedgerError;
 pub use gaps::{Gap, GapNews};
-pub use open::{DirectoryLock, OpenError, SCHEMA, lock};
+pub use open::{DirectoryLock, Ground, OpenError, SCHEMA, ground, lock};
 pub use quarantine::{Quarantined, Refused, Selection};
 pub use requests::{Request, Wanted};
 pub use requeue::OwnEvent;

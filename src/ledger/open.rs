@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions, Permissions},
     io::{Read, Seek, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -21,7 +21,7 @@ const FILE: &str = "ledger.sqlite";
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// Another agent owns the directory.
-    #[error("{} is in use by another agent ({holder}); stop that one, or give this one a state_dir of its own", dir.display())]
+    #[error("{} is in use by another agent ({holder}); stop that one, or give this one a state_dir of its own [TwoAgents]", dir.display())]
     Held {
         /// The state directory.
         dir: PathBuf,
@@ -29,7 +29,7 @@ pub enum OpenError {
         holder: String,
     },
     /// WAL does not work over a network.
-    #[error("state_dir {} lies on a network file system ({kind}), where the ledger can't be kept safe; use a local disk", dir.display())]
+    #[error("state_dir {} lies on a network file system ({kind}), where the ledger can't be kept safe; use a local disk [NetworkFileSystem]", dir.display())]
     Network {
         /// The state directory.
         dir: PathBuf,
@@ -37,7 +37,7 @@ pub enum OpenError {
         kind: &'static str,
     },
     /// Written by a newer auditferry.
-    #[error("{} has schema {found}, this auditferry knows up to {SCHEMA}; use the newer auditferry that wrote it, or restore the backup made before the upgrade", file.display())]
+    #[error("{} has schema {found}, this auditferry knows up to {SCHEMA}; use the newer auditferry that wrote it, or restore the backup made before the upgrade [NewerLedger]", file.display())]
     Newer {
         /// The ledger.
         file: PathBuf,
@@ -51,7 +51,7 @@ pub enum OpenError {
         dir: PathBuf,
     },
     /// The directory or a file in it can't be used.
-    #[error("state_dir {} can't be used: {cause}; it must exist or be creatable, and be writable by this user", dir.display())]
+    #[error("state_dir {} can't be used: {cause}; it must exist or be creatable, and be writable by this user [StateDir]", dir.display())]
     Directory {
         /// The state directory.
         dir: PathBuf,
@@ -59,7 +59,7 @@ pub enum OpenError {
         cause: std::io::Error,
     },
     /// SQLite refused.
-    #[error("the ledger {} can't be opened: {cause}", file.display())]
+    #[error("the ledger {} can't be opened: {cause} [LedgerBroken]", file.display())]
     Sqlite {
         /// The ledger.
         file: PathBuf,
@@ -94,6 +94,51 @@ pub fn lock(dir: &Path) -> Result<DirectoryLock, OpenError> {
         .and_then(|()| writeln!(file, "process {} on {host}", std::process::id()))
         .map_err(directory)?;
     Ok(DirectoryLock(file))
+}
+
+/// What a state directory stands on, looked at without touching it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ground {
+    /// Bytes that this user may still write there.
+    pub free: u64,
+    /// Who holds it, as the lock file says.
+    pub holder: Option<String>,
+    /// It is there.
+    pub exists: bool,
+}
+
+/// Who holds a lock file. Asked of the system's list, since a lock taken to find out could be in the way of an agent that starts.
+fn holder(lock: &Path) -> Option<String> {
+    let inode = std::fs::metadata(lock).ok()?.ino();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    // `1: FLOCK  ADVISORY  WRITE 4242 fe:00:131 0 EOF` (proc_locks(5))
+    let held = locks.lines().any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next() == Some("FLOCK")
+            && fields.nth(3).and_then(|file| file.rsplit(':').next()) == Some(&inode.to_string())
+    });
+    let mut words = String::new();
+    let _ = File::open(lock).ok()?.take(200).read_to_string(&mut words);
+    held.then(|| words.trim().to_owned())
+}
+
+/// Looks at a state directory, or at the nearest folder above it that is there.
+pub fn ground(dir: &Path) -> Result<Ground, OpenError> {
+    let directory = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
+    let exists = dir.is_dir();
+    let standing = dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    if let Some(kind) = network(standing).map_err(directory)? {
+        return Err(OpenError::Network { dir: dir.to_owned(), kind });
+    }
+    rustix::fs::access(standing, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+        .map_err(|error| directory(error.into()))?;
+    let disk = rustix::fs::statvfs(standing).map_err(|error| directory(error.into()))?;
+    let holder = holder(&dir.join("lock"));
+    match command_reader(dir) {
+        Ok(_) | Err(OpenError::Missing { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(Ground { free: disk.f_bavail.saturating_mul(disk.f_frsize), holder, exists })
 }
 
 /// The name of the network file system that `dir` lies on, if it does. Numbers: statfs(2).
@@ -256,7 +301,7 @@ mod tests {
         let words = OpenError::Network { dir: "/mnt/state".into(), kind: "NFS" }.to_string();
         assert_eq!(
             words,
-            "state_dir /mnt/state lies on a network file system (NFS), where the ledger can't be kept safe; use a local disk"
+            "state_dir /mnt/state lies on a network file system (NFS), where the ledger can't be kept safe; use a local disk [NetworkFileSystem]"
         );
     }
 
@@ -276,7 +321,7 @@ mod tests {
         raw.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
         drop(raw);
         let words = writer(dir.path()).unwrap_err().to_string();
-        assert!(words.ends_with("has schema 2, this auditferry knows up to 1; use the newer auditferry that wrote it, or restore the backup made before the upgrade"), "{words}");
+        assert!(words.ends_with("has schema 2, this auditferry knows up to 1; use the newer auditferry that wrote it, or restore the backup made before the upgrade [NewerLedger]"), "{words}");
     }
 
     #[test]

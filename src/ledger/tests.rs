@@ -368,7 +368,7 @@ async fn a_full_disk_is_said_and_after_space_is_back_the_same_call_works() {
     let error = story.ledger.store_chunk(content, 0, 0, 1, body.clone()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the ledger can't be written, the disk is full: database or disk is full; free some space under state_dir, the agent goes on by itself"
+        "the ledger can't be written, the disk is full: database or disk is full; free some space under state_dir, the agent goes on by itself [DiskFull]"
     );
     assert!(error.passes());
     story.close().await;

@@ -40,6 +40,7 @@ pub(super) fn lock(simulator: &Mutex<Simulator>) -> MutexGuard<'_, Simulator> {
     simulator.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[async_trait]
 impl HttpFactory for InProcess {
     fn client(&self, _transport: &Transport) -> Result<Arc<dyn Http>, HttpError> {
         Ok(Arc::new(self.clone()))

@@ -188,6 +188,7 @@ impl Simulator {
         match parts[..] {
             [tenant, "oauth2", "v2.0", "token"] => self.token_request(tenant, true, request, now),
             [tenant, "oauth2", "token"] => self.token_request(tenant, false, request, now),
+            [tenant, "v2.0", ".well-known", "openid-configuration"] => self.openid(tenant, now),
             ["api", "v1.0" | "v1", tenant, "activity", "feed", ref rest @ ..] => {
                 self.feed(tenant, rest, &query, request, now)
             }

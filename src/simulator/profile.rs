@@ -68,6 +68,10 @@ pub struct TenantProfile {
     pub roles: Vec<String>,
     /// Whether the unified audit log is on.
     pub audit: bool,
+    /// Of the OpenID metadata: the sign-in host of the tenant's cloud.
+    pub cloud_instance: String,
+    /// Of the OpenID metadata: `GCC`, `DODCON` or `DOD`; empty: not told.
+    pub region_sub_scope: String,
     /// Content types that have contents; the others are valid but stay empty.
     pub content_types: Vec<String>,
     /// Subscriptions that are enabled from the beginning.
@@ -125,6 +129,8 @@ impl Default for TenantProfile {
             secrets: vec!["simulated-secret".into()],
             roles: vec![ROLE_READ.into()],
             audit: true,
+            cloud_instance: "microsoftonline.com".into(),
+            region_sub_scope: String::new(),
             content_types: vec!["Audit.General".into()],
             subscribed: Vec::new(),
             interval: Duration::from_secs(600),

@@ -69,20 +69,47 @@ impl Simulator {
         if !audience || second >= claims.exp || second < claims.nbf { Err(NotAToken) } else { Ok(claims) }
     }
 
-    /// Answers a token request for `tenant` (GUID or domain); `v2` says which endpoint.
-    pub(super) fn token(&mut self, tenant: &str, v2: bool, form: &Query, now: i64) -> Answer {
+    /// The tenant's position, by GUID or domain, or what Entra ID says of one that it does not know.
+    fn known(&self, tenant: &str, now: i64) -> Result<usize, Answer> {
         let known = self
             .profile
             .tenants
             .iter()
             .position(|it| it.id.eq_ignore_ascii_case(tenant) || it.domain.eq_ignore_ascii_case(tenant));
-        let Some(position) = known else {
+        known.ok_or_else(|| {
             let words = format!(
                 "AADSTS90002: Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are \
                  signing into the correct cloud. Check with your subscription administrator, this may happen if there \
                  are no active subscriptions for the tenant."
             );
-            return self.oauth(400, "invalid_request", 90002, &words, now);
+            self.oauth(400, "invalid_request", 90002, &words, now)
+        })
+    }
+
+    /// A tenant's OpenID metadata: the members that a client of this API may look at.
+    pub(super) fn openid(&self, tenant: &str, now: i64) -> Answer {
+        let tenant = match self.known(tenant, now) {
+            Ok(position) => &self.profile.tenants[position],
+            Err(answer) => return answer,
+        };
+        let base = &self.profile.base_url;
+        let mut body = json!({
+            "token_endpoint": format!("{base}/{}/oauth2/v2.0/token", tenant.id),
+            "issuer": format!("{base}/{}/v2.0", tenant.id),
+            "tenant_region_scope": "EU",
+            "cloud_instance_name": tenant.cloud_instance
+        });
+        if !tenant.region_sub_scope.is_empty() {
+            body["tenant_region_sub_scope"] = json!(tenant.region_sub_scope);
+        }
+        Answer::json(200, &body)
+    }
+
+    /// Answers a token request for `tenant` (GUID or domain); `v2` says which endpoint.
+    pub(super) fn token(&mut self, tenant: &str, v2: bool, form: &Query, now: i64) -> Answer {
+        let position = match self.known(tenant, now) {
+            Ok(position) => position,
+            Err(answer) => return answer,
         };
         let number = self.count(position, Operation::Token);
         let whole = Arc::clone(&self.profile);

@@ -17,6 +17,7 @@ pub struct ReqwestFactory;
 /// How long a connection may take: name, TCP, TLS. Within the caller's own timeout.
 const CONNECT: Duration = Duration::from_secs(15);
 
+#[async_trait]
 impl HttpFactory for ReqwestFactory {
     fn client(&self, transport: &Transport) -> Result<Arc<dyn Http>, HttpError> {
         // the first one wins; ours is the only cryptography of this build
@@ -25,13 +26,7 @@ impl HttpFactory for ReqwestFactory {
             None => Vec::new(),
             Some(pem) => certificates(pem)?,
         };
-        let proxied = match &transport.proxy {
-            None => None,
-            Some(url) => Some(Proxy::all(url.as_str()).map_err(|_| {
-                // the address may hold a password: it is not shown
-                HttpError::Connect("`proxy` is no address; write http://host:port".to_owned())
-            })?),
-        };
+        let proxied = proxy(transport)?;
         let direct = build(|| base().no_proxy(), &ca)?;
         let proxied = build(
             || match &proxied {
@@ -43,6 +38,42 @@ impl HttpFactory for ReqwestFactory {
         )?;
         Ok(Arc::new(ReqwestHttp { direct, proxied }))
     }
+
+    async fn issuer(&self, transport: &Transport, address: &str, timeout: Duration) -> Option<String> {
+        // whoever answers is believed nothing: only the certificate is looked at
+        let mut builder = base().tls_danger_accept_invalid_certs(true).tls_info(true).timeout(timeout);
+        if let Some(proxy) = proxy(transport).ok()? {
+            builder = builder.proxy(proxy);
+        }
+        if never_proxied(&address.parse().ok()?) {
+            builder = builder.no_proxy();
+        }
+        let answer = builder.build().ok()?.head(address).send().await.ok()?;
+        let shown = answer.extensions().get::<reqwest::tls::TlsInfo>()?.peer_certificate()?;
+        issuer_of(shown)
+    }
+}
+
+#[cfg(feature = "tls")]
+fn issuer_of(der: &[u8]) -> Option<String> {
+    auditferry_tls::issuer(der)
+}
+
+/// No sink of this build speaks TLS, so nothing here reads certificates.
+#[cfg(not(feature = "tls"))]
+fn issuer_of(_: &[u8]) -> Option<String> {
+    None
+}
+
+fn proxy(transport: &Transport) -> Result<Option<Proxy>, HttpError> {
+    let Some(url) = &transport.proxy else { return Ok(None) };
+    // the address may hold a password: it is not shown
+    let unusable = |_| connect("Address", "`proxy` is no address; write http://host:port");
+    Proxy::all(url.as_str()).map(Some).map_err(unusable)
+}
+
+fn connect(code: &'static str, words: impl Into<String>) -> HttpError {
+    HttpError::Connect { code, words: words.into() }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes real HTTP clients")]
@@ -63,12 +94,11 @@ fn build(builder: impl Fn() -> ClientBuilder, ca: &[Certificate]) -> Result<Clie
         .tls_certs_merge(ca.iter().cloned())
         .build()
         .or_else(|_| builder().tls_certs_only(ca.iter().cloned()).build())
-        .map_err(|error| HttpError::Connect(format!("no http client can be made: {}", deepest(&error))))
+        .map_err(|error| connect("Connect", format!("no http client can be made: {}", deepest(&error))))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, HttpError> {
-    let unreadable =
-        || HttpError::Connect("`ca` holds no certificate in pem form (-----BEGIN CERTIFICATE-----)".to_owned());
+    let unreadable = || connect("Address", "`ca` holds no certificate in pem form (-----BEGIN CERTIFICATE-----)");
     let certificates = Certificate::from_pem_bundle(pem).map_err(|_| unreadable())?;
     if certificates.is_empty() { Err(unreadable()) } else { Ok(certificates) }
 }
@@ -83,7 +113,7 @@ impl Http for ReqwestHttp {
     async fn send(&self, request: Request<Bytes>, timeout: Duration) -> Result<Response<Body>, HttpError> {
         let client = if never_proxied(request.uri()) { &self.direct } else { &self.proxied };
         let request = reqwest::Request::try_from(request)
-            .map_err(|error| HttpError::Connect(format!("the address can't be used: {}", deepest(&error))))?;
+            .map_err(|error| connect("Address", format!("the address can't be used: {}", deepest(&error))))?;
         let response = match tokio::time::timeout(timeout, client.execute(request)).await {
             Err(_) => return Err(HttpError::Timeout(timeout)),
             Ok(response) => response.map_err(|error| explain(&error, timeout))?,
@@ -108,21 +138,25 @@ fn explain(error: &reqwest::Error, timeout: Duration) -> HttpError {
     let chain = chain(error);
     let words = chain.join(": ").to_lowercase();
     if let Some(tls) = tls_error(error) {
-        return HttpError::Connect(tls);
+        return tls;
     }
-    let connect = |words: String| HttpError::Connect(words);
     if words.contains("dns error") || words.contains("failed to lookup") {
         let why = chain.last().map(String::as_str).unwrap_or_default();
-        return connect(format!("the host's name can't be resolved ({why})"));
+        return connect("Dns", format!("the host's name can't be resolved ({why})"));
+    }
+    if words.contains("proxy authorization") || words.contains("proxy authentication") {
+        return connect("ProxyLogin", "the proxy asks for a name and password");
     }
     if words.contains("tunnel") || words.contains("proxy") {
-        return connect(format!("the proxy refused the connection ({})", deepest(error)));
+        return connect("ProxyRefused", format!("the proxy refused the connection ({})", deepest(error)));
     }
     if let Some(kind) = io_kind(error) {
         match kind {
-            io::ErrorKind::ConnectionRefused => return connect("connection refused: nothing listens there".to_owned()),
+            io::ErrorKind::ConnectionRefused => {
+                return connect("ConnectionRefused", "connection refused: nothing listens there");
+            }
             io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-                return connect("no route to the host".to_owned());
+                return connect("NoRoute", "no route to the host");
             }
             io::ErrorKind::TimedOut if error.is_connect() => return HttpError::Timeout(CONNECT.min(timeout)),
             _ => {}
@@ -132,29 +166,29 @@ fn explain(error: &reqwest::Error, timeout: Duration) -> HttpError {
         return HttpError::Timeout(CONNECT.min(timeout));
     }
     if error.is_connect() {
-        return connect(format!("no connection ({})", deepest(error)));
+        return connect("Connect", format!("no connection ({})", deepest(error)));
     }
     HttpError::Body(format!("no answer came ({})", deepest(error)))
 }
 
-fn tls_error(error: &reqwest::Error) -> Option<String> {
+fn tls_error(error: &reqwest::Error) -> Option<HttpError> {
     use rustls::{CertificateError as Certificate, Error as Tls};
     let tls = find(error, |e| e.downcast_ref::<Tls>())?;
     Some(match tls {
-        Tls::InvalidCertificate(Certificate::UnknownIssuer) => {
-            "the server's certificate has an unknown issuer (a proxy that opens tls, or a private ca: name it in `ca`)"
-                .to_owned()
-        }
+        Tls::InvalidCertificate(Certificate::UnknownIssuer) => connect(
+            "TlsIssuer",
+            "the server's certificate has an unknown issuer (a proxy that opens tls, or a private ca: name it in `ca`)",
+        ),
         Tls::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
-            "the server's certificate has expired (or this machine's clock is wrong)".to_owned()
+            connect("TlsTime", "the server's certificate has expired (or this machine's clock is wrong)")
         }
         Tls::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. }) => {
-            "the server's certificate is not valid yet (is this machine's clock right?)".to_owned()
+            connect("TlsTime", "the server's certificate is not valid yet (is this machine's clock right?)")
         }
         Tls::InvalidCertificate(Certificate::NotValidForName | Certificate::NotValidForNameContext { .. }) => {
-            "the server's certificate is for another host".to_owned()
+            connect("TlsName", "the server's certificate is for another host")
         }
-        other => format!("tls failed: {}", other.to_string().to_lowercase()),
+        other => connect("Tls", format!("tls failed: {}", other.to_string().to_lowercase())),
     })
 }
 

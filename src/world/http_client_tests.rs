@@ -38,9 +38,14 @@ fn answer_one(mut stream: impl Read + Write, answer: &[u8]) -> String {
     while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
         head.push(byte[0]);
     }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    // a body that is left unread makes the kernel end the connection with a reset, which may overtake the answer
+    let length =
+        head.to_lowercase().split_once("\r\ncontent-length: ").and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+    let _ = stream.read_exact(&mut vec![0; length.unwrap_or(0)]);
     let _ = stream.write_all(answer);
     let _ = stream.flush();
-    String::from_utf8_lossy(&head).into_owned()
+    head
 }
 
 fn over_tls(stream: TcpStream, answer: &[u8]) -> String {

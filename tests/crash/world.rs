@@ -118,6 +118,7 @@ struct Gated {
     told: Origins,
 }
 
+#[async_trait]
 impl HttpFactory for Gated {
     fn client(&self, transport: &Transport) -> Result<Arc<dyn Http>, HttpError> {
         Ok(Arc::new(GatedClient {

@@ -22,5 +22,6 @@ mod refusals;
 mod settings;
 mod starved;
 mod stop;
+mod subscriptions;
 mod support;
 mod tenants;

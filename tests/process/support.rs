@@ -108,3 +108,10 @@ pub fn wanted(stage: &Stage) -> BTreeSet<String> {
     let report: serde_json::Value = serde_json::from_str(&stage.said("report.json")).unwrap();
     report["selected"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
 }
+
+/// Runs a command of the agent to its end: exit code, standard output, standard error.
+pub fn run(stage: &Stage, arguments: &[&str]) -> (i32, String, String) {
+    let done = stage.command(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (done.status.code().unwrap_or(-1), text(&done.stdout), text(&done.stderr))
+}

@@ -127,6 +127,7 @@ impl Stage {
     }
 }
 
+#[async_trait]
 impl HttpFactory for Stage {
     fn client(&self, _: &Transport) -> Result<Arc<dyn Http>, HttpError> {
         Ok(Arc::new(self.clone()))

@@ -45,7 +45,9 @@ pub use host::is_loopback;
 pub use message::{Batch, EventId, Format, Message, NotAnEventId, Severity};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use secret::SecretRef;
-pub use sink::{Cause, Check, CheckedSink, Confirmation, Env, Limits, Lost, Refusal, Sink, SinkError, SinkKind};
+pub use sink::{
+    Cause, Check, CheckedSink, Confirmation, Env, Limits, Lost, Refusal, Sink, SinkError, SinkKind, code_of,
+};
 /// The TOML reader whose types stand in this contract, so that a sink names the same version.
 pub use toml_span;
 /// Typed reads of a sink's own table; `finalize(None)` returns every mistake with its place, unknown keys included.

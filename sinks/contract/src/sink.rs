@@ -200,8 +200,29 @@ pub struct Refusal {
 }
 
 /// Words for a person: what happened, where, what to do; one line, lower case, never a secret, never event content.
+///
+/// Words that a person must act on end with a **code** in brackets: `… [HecToken]`. It stays the same while the words get better, and is looked up in
+/// the runbook; wherever the words are shown, the code is, too.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cause(pub String);
+
+impl Cause {
+    /// Words with their code: letters and digits, `HecToken` for example.
+    pub fn coded(code: &str, words: impl fmt::Display) -> Cause {
+        Cause(format!("{words} [{code}]"))
+    }
+
+    /// The code at the end of the words, if they have one.
+    pub fn code(&self) -> Option<&str> {
+        code_of(&self.0)
+    }
+}
+
+/// The code at the end of words that came from a [`Cause`], if they have one.
+pub fn code_of(words: &str) -> Option<&str> {
+    let code = words.strip_suffix(']')?.rsplit_once(" [")?.1;
+    (!code.is_empty() && code.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(code)
+}
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -313,4 +334,31 @@ pub trait CheckedSink: Send + Sync {
     /// # Errors
     /// As for [`Sink::deliver`]; `Refused` makes no sense here.
     async fn open(&self, env: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError>;
+
+    /// Tries the destination for `check --connect`, delivers nothing and changes nothing there; tells what `Ok` is worth. By itself it opens the sink
+    /// and closes it: a sink whose `open` leaves something behind (a new file, say) looks without opening.
+    ///
+    /// # Errors
+    /// As for [`CheckedSink::open`].
+    async fn probe(&self, env: Arc<dyn Env>) -> Result<Confirmation, SinkError> {
+        let sink = self.open(env).await?;
+        let worth = sink.confirmation();
+        let _settled = sink.close().await;
+        Ok(worth)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_stands_at_the_end_of_the_words() {
+        let cause = Cause::coded("HecToken", "splunk:8088 answered 403; look at option `token`");
+        assert_eq!(cause.0, "splunk:8088 answered 403; look at option `token` [HecToken]");
+        assert_eq!(cause.code(), Some("HecToken"));
+        for none in ["", "no code", "[Whole]", "a list [a, b]", "empty []", "inside [Code] of words"] {
+            assert_eq!(code_of(none), None, "{none}");
+        }
+    }
 }

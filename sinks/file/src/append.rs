@@ -135,7 +135,7 @@ fn whole_lines(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<
 }
 
 /// An error as an instruction: what passes by itself is tried again, what takes a person is not hidden in retries.
-fn words(path: &Path, doing: &str, error: &io::Error) -> SinkError {
+pub(crate) fn words(path: &Path, doing: &str, error: &io::Error) -> SinkError {
     use io::ErrorKind::*;
     let place = path.display();
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).display();
@@ -147,18 +147,20 @@ fn words(path: &Path, doing: &str, error: &io::Error) -> SinkError {
         InvalidFilename => format!("can't {doing} {place}: the name is not possible there ({error})"),
         FileTooLarge => format!("can't {doing} {place}: it has reached the largest size allowed; move it away"),
         StorageFull => {
-            return SinkError::retry(Cause(format!(
-                "can't {doing} {place}: the disk is full; make room, it goes on by itself"
-            )));
+            return SinkError::retry(Cause::coded(
+                "DiskFull",
+                format_args!("can't {doing} {place}: the disk is full; make room, it goes on by itself"),
+            ));
         }
         QuotaExceeded => {
-            return SinkError::retry(Cause(format!(
-                "can't {doing} {place}: the quota is used up; raise it, it goes on by itself"
-            )));
+            return SinkError::retry(Cause::coded(
+                "DiskFull",
+                format_args!("can't {doing} {place}: the quota is used up; raise it, it goes on by itself"),
+            ));
         }
         _ => return SinkError::retry(Cause(format!("can't {doing} {place}: {error}"))),
     };
-    SinkError::blocked(blocked)
+    SinkError::blocked(Cause::coded("FilePath", blocked))
 }
 
 #[cfg(test)]
@@ -250,7 +252,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let gone = Appender::open(folder.path().join("gone/events"), 0o640).expect_err("no folder");
         assert!(
-            matches!(&gone, SinkError::Blocked { cause } if cause.0.ends_with("is not there; create it")),
+            matches!(&gone, SinkError::Blocked { cause } if cause.0.ends_with("is not there; create it [FilePath]")),
             "{gone}"
         );
         let not_a_file = Appender::open(folder.path().into(), 0o640).expect_err("a folder");

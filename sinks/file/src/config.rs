@@ -8,7 +8,7 @@ use auditferry_contract::{
     options::{mistake, required_path, text},
 };
 
-use crate::sink::FileSink;
+use crate::{look::look, sink::FileSink};
 
 pub fn check(mut options: Options<'_>, _: &Format) -> Result<Box<dyn CheckedSink>, ConfigErrors> {
     let path = required_path(&mut options, "path");
@@ -63,6 +63,10 @@ impl CheckedSink for Checked {
     async fn open(&self, _: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {
         let sink = FileSink::open(self.path.clone(), self.mode).await?;
         Ok(Arc::new(sink))
+    }
+
+    async fn probe(&self, _: Arc<dyn Env>) -> Result<Confirmation, SinkError> {
+        look(&self.path).map(|()| Confirmation::Stored)
     }
 }
 

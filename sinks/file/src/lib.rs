@@ -2,6 +2,7 @@
 
 mod append;
 mod config;
+mod look;
 mod sink;
 
 use auditferry_contract::SinkKind;

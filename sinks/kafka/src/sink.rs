@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use auditferry_contract::{
-    Batch, Confirmation, Env, ExposeSecret, Format, Lost, Message, Sink, SinkError, options::TimeSpan,
+    Batch, Cause, Confirmation, Env, ExposeSecret, Format, Lost, Message, Sink, SinkError, options::TimeSpan,
 };
 use rdkafka::{
     ClientConfig,
@@ -249,7 +249,10 @@ fn unreachable(error: &KafkaError, told: &Told, brokers: &str, protocol: &str, p
         Some(code) => one_line(&code.to_string()),
     });
     // a port for another protocol looks like a broker that hangs up: librdkafka has no error for it
-    SinkError::retry(format!(
-        "no answer from kafka at {brokers}: {words}; check `brokers`, and that this port of theirs is for {protocol}"
+    SinkError::retry(Cause::coded(
+        "KafkaBrokers",
+        format_args!(
+            "no answer from kafka at {brokers}: {words}; check `brokers`, and that this port of theirs is for {protocol}"
+        ),
     ))
 }

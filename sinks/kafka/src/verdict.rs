@@ -155,21 +155,28 @@ pub fn fatal(code: RDKafkaErrorCode, words: &str, topic: &str) -> Fault {
 /// A fault in words.
 pub fn fault_words(fault: &Fault) -> Cause {
     let words = &fault.words;
-    Cause(match fault.kind {
-        FaultKind::Login => format!("kafka refused the login: {words}; check `sasl`, and the user on the brokers"),
-        FaultKind::Tls => format!(
-            "no tls with kafka: {words}; `ca` must be the authority that signed the brokers' certificates, each broker's certificate \
-             must be for the name it advertises, and brokers that ask for a client certificate need `certificate` and `key`"
+    match fault.kind {
+        FaultKind::Login => Cause::coded(
+            "KafkaLogin",
+            format_args!("kafka refused the login: {words}; check `sasl`, and the user on the brokers"),
         ),
-        FaultKind::Denied => words.clone(),
-        FaultKind::Fatal => format!("the kafka producer can't go on and is replaced: {words}"),
-    })
+        FaultKind::Tls => Cause::coded(
+            "KafkaTls",
+            format_args!(
+                "no tls with kafka: {words}; `ca` must be the authority that signed the brokers' certificates, each broker's certificate \
+                 must be for the name it advertises, and brokers that ask for a client certificate need `certificate` and `key`"
+            ),
+        ),
+        // these words have their code
+        FaultKind::Denied => Cause(words.clone()),
+        FaultKind::Fatal => Cause(format!("the kafka producer can't go on and is replaced: {words}")),
+    }
 }
 
 /// A code in words; `None` where there is nothing better than librdkafka's own.
 pub fn code_words(code: RDKafkaErrorCode, topic: &str) -> Option<String> {
     use RDKafkaErrorCode::*;
-    Some(match code {
+    let words = match code {
         UnknownTopicOrPartition | UnknownTopic | UnknownPartition => format!(
             "kafka knows no topic {topic}, or not that partition: create it, or let this user describe it; it is never created on the way"
         ),
@@ -200,6 +207,25 @@ pub fn code_words(code: RDKafkaErrorCode, topic: &str) -> Option<String> {
         NotEnoughReplicas | NotEnoughReplicasAfterAppend => {
             format!("too few in-sync replicas for topic {topic}: it goes on by itself once they are back")
         }
+        _ => return None,
+    };
+    Some(match entry(code) {
+        Some(entry) => Cause::coded(entry, words).0,
+        None => words,
+    })
+}
+
+/// Under which code the runbook has it.
+fn entry(code: RDKafkaErrorCode) -> Option<&'static str> {
+    use RDKafkaErrorCode::*;
+    Some(match code {
+        UnknownTopicOrPartition | UnknownTopic | UnknownPartition | InvalidTopic => "KafkaTopic",
+        TopicAuthorizationFailed | ClusterAuthorizationFailed => "KafkaAuthorization",
+        UnsupportedCompressionType | UnsupportedForMessageFormat => "KafkaCompression",
+        UnsupportedFeature | UnsupportedVersion => "KafkaVersion",
+        PolicyViolation | InvalidRecord | InvalidTimestamp => "KafkaRecord",
+        MessageSizeTooLarge | MessageBatchTooLarge | InvalidMessageSize => "KafkaTooLarge",
+        NotEnoughReplicas | NotEnoughReplicasAfterAppend => "KafkaReplicas",
         _ => return None,
     })
 }

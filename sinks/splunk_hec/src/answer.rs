@@ -148,6 +148,23 @@ fn row(status: u16, code: Option<i64>) -> (Class, &'static str, &'static str) {
     }
 }
 
+/// Under which code the runbook has it.
+fn entry(class: Class, status: u16, code: Option<i64>) -> &'static str {
+    match (class, status, code) {
+        (Class::Culprit, ..) => "HecEvent",
+        (Class::TooLarge, ..) => "HecTooLarge",
+        (Class::Blocked, 400, Some(7)) => "HecIndex",
+        (Class::Blocked, 400, Some(10 | 11)) | (Class::Blocked, 401, Some(2)) => "HecHeader",
+        (Class::Blocked, 400, Some(14)) => "HecAck",
+        (Class::Blocked, 400, Some(404)) | (Class::Blocked, 300..400 | 404 | 405, _) => "HecEndpoint",
+        (Class::Blocked, 400, Some(16 | 21 | 22)) | (Class::Blocked, 401 | 403, _) => "HecToken",
+        (Class::Blocked, 407, _) => "ProxyLogin",
+        (Class::Blocked, 415, _) => "HecGzip",
+        (Class::Retry, 408 | 425 | 429 | 500.., _) => "HecBusy",
+        (Class::Taken | Class::Retry | Class::Blocked, ..) => "HecAnswer",
+    }
+}
+
 impl Answer {
     /// What the body says, when it is Splunk's JSON.
     pub fn said(&self) -> Option<Said> {
@@ -162,10 +179,11 @@ impl Answer {
     /// Status, code and Splunk's words for them, and what to do. Nothing of the body: it may hold anything.
     pub fn words(&self, place: &str) -> Cause {
         let code = self.said().and_then(|said| said.code);
-        let (_, text, hint) = row(self.status, code);
+        let (class, text, hint) = row(self.status, code);
+        let entry = entry(class, self.status, code);
         let code = code.map_or_else(|| "no code".to_string(), |code| format!("code {code}"));
         let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
-        Cause(format!("{place} answered {} with {code} ({text}){hint}", self.status))
+        Cause::coded(entry, format_args!("{place} answered {} with {code} ({text}){hint}", self.status))
     }
 
     /// The error for an answer that took nothing, or not everything, of `count` messages.

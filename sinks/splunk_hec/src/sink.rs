@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use auditferry_contract::{Batch, Confirmation, Sink, SinkError};
+use auditferry_contract::{Batch, Cause, Confirmation, Sink, SinkError};
 use bytes::Bytes;
 
 use crate::{
@@ -73,9 +73,12 @@ async fn acknowledges(wire: &Wire, ack: Ack) -> Result<bool, SinkError> {
     let words = answer.words(&wire.place());
     match (answer.status, code) {
         (200, _) if answer.indexed().is_some() => Ok(true),
-        (400, Some(14)) | (404 | 405, _) if ack == Ack::Required => Err(SinkError::blocked(format!(
-            "{}: the token does not acknowledge, and `ack = \"required\"`: switch indexer acknowledgement on for it",
-            wire.place()
+        (400, Some(14)) | (404 | 405, _) if ack == Ack::Required => Err(SinkError::blocked(Cause::coded(
+            "HecAck",
+            format_args!(
+                "{}: the token does not acknowledge, and `ack = \"required\"`: switch indexer acknowledgement on for it",
+                wire.place()
+            ),
         ))),
         // 404 and 405: a receiver that is not Splunk and knows no acknowledgement
         (400, Some(14)) | (404 | 405, _) => Ok(false),
@@ -118,9 +121,12 @@ impl Sink for HecSink {
         };
         match (self.ack, number) {
             (Ack::Off, _) => Ok(()),
-            (Ack::Required, None) => Err(SinkError::blocked(format!(
-                "{place} took the batch without an acknowledgement number, and `ack = \"required\"`: switch indexer \
-                 acknowledgement on for the token"
+            (Ack::Required, None) => Err(SinkError::blocked(Cause::coded(
+                "HecAck",
+                format_args!(
+                    "{place} took the batch without an acknowledgement number, and `ack = \"required\"`: switch indexer \
+                     acknowledgement on for the token"
+                ),
             ))),
             (Ack::Auto, None) => {
                 // switched off since the sink was opened; what `Ok` is worth is less from here on

@@ -47,7 +47,10 @@ impl Wire {
         env: &dyn Env,
     ) -> Result<Self, SinkError> {
         let mut authorization = HeaderValue::from_str(&format!("Splunk {}", token.expose_secret())).map_err(|_| {
-            SinkError::blocked("the token holds characters that no HTTP header can carry: look at `token`")
+            SinkError::blocked(Cause::coded(
+                "HecToken",
+                "the token holds characters that no HTTP header can carry: look at `token`",
+            ))
         })?;
         authorization.set_sensitive(true);
         let mut headers = HeaderMap::new();
@@ -193,16 +196,22 @@ fn explain(error: &reqwest::Error, place: &str, within: Duration) -> SinkError {
     if let Some(tls) = auditferry_tls::explain(error) {
         return SinkError::blocked(format!("no TLS with {place}: {tls}"));
     }
-    let words = match io_kind(error) {
-        Some(io::ErrorKind::ConnectionRefused) => "connection refused: nothing listens there".to_string(),
-        Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => "no route to the host".to_string(),
-        _ if error.is_timeout() && error.is_connect() => format!("no connection within {} s", CONNECT.as_secs()),
-        _ if error.is_timeout() => format!("no answer within {} s", within.as_secs()),
-        _ if error.is_dns() => format!("the name can't be resolved ({})", deepest(error)),
-        _ if error.is_connect() => format!("no connection ({})", deepest(error)),
-        _ => format!("the connection ended before an answer came ({})", deepest(error)),
+    let (code, words) = match io_kind(error) {
+        Some(io::ErrorKind::ConnectionRefused) => {
+            ("ConnectionRefused", "connection refused: nothing listens there".to_string())
+        }
+        Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
+            ("NoRoute", "no route to the host".to_string())
+        }
+        _ if error.is_timeout() && error.is_connect() => {
+            ("Timeout", format!("no connection within {} s", CONNECT.as_secs()))
+        }
+        _ if error.is_timeout() => ("Timeout", format!("no answer within {} s", within.as_secs())),
+        _ if error.is_dns() => ("Dns", format!("the name can't be resolved ({})", deepest(error))),
+        _ if error.is_connect() => ("Connect", format!("no connection ({})", deepest(error))),
+        _ => ("Connect", format!("the connection ended before an answer came ({})", deepest(error))),
     };
-    SinkError::Retry { untaken: Vec::new(), after: None, cause: Cause(format!("{place}: {words}")) }
+    SinkError::retry(Cause::coded(code, format_args!("{place}: {words}")))
 }
 
 /// The kind of the I/O error at the bottom.

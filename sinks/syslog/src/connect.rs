@@ -73,9 +73,10 @@ pub async fn connect(address: &Address, tls: &Tls, env: &dyn Env, patience: &Pat
     let found = lookup_host((address.host.as_str(), address.port)).await;
     let addresses: Vec<_> = found.map(Iterator::collect).map_err(|error| {
         let host = &address.host;
-        SinkError::retry(Cause(format!(
-            "the name {host} can't be resolved: {error}; look at `address` and at this machine's DNS"
-        )))
+        SinkError::retry(Cause::coded(
+            "Dns",
+            format_args!("the name {host} can't be resolved: {error}; look at `address` and at this machine's DNS"),
+        ))
     })?;
     let stream = dial(&addresses, patience).await.map_err(|error| failed(address, "connecting to", &error))?;
     let prepared = prepare(&stream, patience).and_then(|()| stream.as_fd().try_clone_to_owned());
@@ -84,7 +85,9 @@ pub async fn connect(address: &Address, tls: &Tls, env: &dyn Env, patience: &Pat
     let Some(config) = config else { return Ok(connected(Box::new(stream))) };
     let name = ServerName::try_from(tls.server_name().unwrap_or(&address.host).to_string());
     // `check` has looked at both; said again rather than assumed
-    let name = name.map_err(|error| SinkError::blocked(Cause(format!("{address}: not a name for TLS: {error}"))))?;
+    let name = name.map_err(|error| {
+        SinkError::blocked(Cause::coded("TlsName", format_args!("{address}: not a name for TLS: {error}")))
+    })?;
     let shaken = TlsConnector::from(Arc::clone(&config)).connect(name, stream).await;
     let mut stream = shaken.map_err(|error| failed(address, "the TLS handshake with", &error))?;
     verdict(&mut stream).await.map_err(|error| failed(address, "the TLS handshake with", &error))?;

@@ -12,19 +12,24 @@ pub fn failed(address: &Address, doing: &str, error: &io::Error) -> SinkError {
         return SinkError::blocked(Cause(format!("{address}: {words}")));
     }
     use io::ErrorKind::*;
-    let why = match error.kind() {
-        ConnectionRefused => "nothing listens there: is the receiver running, and the port right?".to_string(),
-        ConnectionReset | BrokenPipe | ConnectionAborted => "the receiver broke the connection off".into(),
-        UnexpectedEof | NotConnected => "the receiver closed the connection".into(),
-        TimedOut => {
-            "no answer: the receiver's host is down, a firewall drops what is sent, or the receiver has stopped reading"
-                .into()
+    let (code, why) = match error.kind() {
+        ConnectionRefused => {
+            ("ConnectionRefused", "nothing listens there: is the receiver running, and the port right?".to_string())
         }
-        HostUnreachable | NetworkUnreachable | NetworkDown => format!("there is no way to it from here ({error})"),
-        PermissionDenied => format!("this machine does not allow it ({error}): look at its firewall"),
-        _ => error.to_string(),
+        ConnectionReset | BrokenPipe | ConnectionAborted => ("Connect", "the receiver broke the connection off".into()),
+        UnexpectedEof | NotConnected => ("Connect", "the receiver closed the connection".into()),
+        TimedOut => (
+            "Timeout",
+            "no answer: the receiver's host is down, a firewall drops what is sent, or the receiver has stopped reading"
+                .into(),
+        ),
+        HostUnreachable | NetworkUnreachable | NetworkDown => {
+            ("NoRoute", format!("there is no way to it from here ({error})"))
+        }
+        PermissionDenied => ("NoRoute", format!("this machine does not allow it ({error}): look at its firewall")),
+        _ => ("Connect", error.to_string()),
     };
-    SinkError::retry(Cause(format!("{doing} {address} failed: {why}")))
+    SinkError::retry(Cause::coded(code, format_args!("{doing} {address} failed: {why}")))
 }
 
 /// The peer has ended the connection, in an orderly way.

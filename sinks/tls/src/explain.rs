@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, io};
 
+use auditferry_contract::Cause;
 use rustls::{AlertDescription, CertificateError, Error};
 
 /// How deep in a chain of errors the TLS error is looked for; HTTP clients need five.
@@ -10,23 +11,51 @@ const DEPTH: usize = 16;
 /// What went wrong in TLS, and what to do, where **a person must act**: certificates, names, versions. `None` for everything else (no TLS
 /// error, a broken connection, a peer that closes in the middle): that passes by itself, or is told better by its own words.
 ///
-/// One line, lower case, fit for a [`Cause`](auditferry_contract::Cause); names out of a certificate are cut and made printable.
+/// One line, lower case, with its code at the end, fit for a [`Cause`]; names out of a certificate are cut and made printable.
 pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
     let error = find(error)?;
-    match error {
-        Error::InvalidCertificate(why) => Some(certificate(why)),
-        Error::NoCertificatesPresented => Some("the server shows no certificate: is TLS set up there?".into()),
-        Error::AlertReceived(alert) => refused(*alert),
+    let words = match error {
+        Error::InvalidCertificate(why) => certificate(why),
+        Error::NoCertificatesPresented => "the server shows no certificate: is TLS set up there?".into(),
+        Error::AlertReceived(alert) => refused(*alert)?,
         Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => {
-            Some("the answer is not TLS: is the port the one for TLS, and does the server speak it?".into())
+            "the answer is not TLS: is the port the one for TLS, and does the server speak it?".into()
         }
-        Error::PeerIncompatible(why) => Some(format!(
+        Error::PeerIncompatible(why) => format!(
             "no common TLS version or cipher ({why:?}): the server must offer TLS 1.2 with ECDHE and AES-GCM, or TLS 1.3"
-        )),
+        ),
         Error::InvalidCertRevocationList(_) | Error::UnsupportedNameType => {
-            Some(format!("the server's certificate can't be checked: {error}"))
+            format!("the server's certificate can't be checked: {error}")
         }
-        _ => None,
+        _ => return None,
+    };
+    Some(Cause::coded(code(error), words).0)
+}
+
+/// Under which code the runbook has it.
+pub fn code(error: &Error) -> &'static str {
+    use AlertDescription as A;
+    use CertificateError as C;
+    match error {
+        Error::InvalidCertificate(C::UnknownIssuer) => "TlsIssuer",
+        Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. })
+        | Error::AlertReceived(A::UnrecognisedName) => "TlsName",
+        Error::InvalidCertificate(
+            C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. },
+        ) => "TlsTime",
+        Error::AlertReceived(
+            A::CertificateRequired
+            | A::NoCertificate
+            | A::UnknownCA
+            | A::CertificateExpired
+            | A::CertificateRevoked
+            | A::BadCertificate
+            | A::UnsupportedCertificate
+            | A::CertificateUnknown
+            | A::AccessDenied,
+        ) => "TlsClientCertificate",
+        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => "NotTls",
+        _ => "Tls",
     }
 }
 

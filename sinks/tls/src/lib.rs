@@ -33,7 +33,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName};
 
 pub use explain::explain;
-pub use pem::{Pem, earliest_end};
+pub use pem::{Pem, earliest_end, issuer};
 
 /// The TLS options of one sink.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -176,10 +176,7 @@ impl Inner {
     fn learn(&self, headers: &HeaderMap, sent: Timestamp) {
         let Some(date) = listing::date(headers) else { return };
         *lock(&self.heard) = Some(date);
-        let now = self.clock.now();
-        let second = SignedDuration::from_secs(1);
-        let agrees = date.duration_since(sent) >= -second && date <= now;
-        let offset = if agrees { SignedDuration::ZERO } else { date.duration_since(now) };
+        let offset = self.ahead(headers, sent).unwrap_or_default();
         let old = std::mem::replace(&mut *lock(&self.offset), offset);
         if offset.abs() > SignedDuration::from_mins(5) && old.abs() <= SignedDuration::from_mins(5) {
             tracing::warn!(tenant = %self.names.tenant, "this machine's clock is {} s from the service's; check it", -offset.as_secs());

@@ -43,6 +43,10 @@ pub enum Operation {
     ListSubscriptions,
     /// `subscriptions/start`.
     StartSubscription,
+    /// `subscriptions/stop`.
+    StopSubscription,
+    /// What a tenant's sign-in host says of it, without a token.
+    Discover,
     /// `subscriptions/content`, any page.
     ListContent,
     /// A blob.
@@ -56,6 +60,8 @@ impl Operation {
             Operation::Token => "token",
             Operation::ListSubscriptions => "list_subscriptions",
             Operation::StartSubscription => "start_subscription",
+            Operation::StopSubscription => "stop_subscription",
+            Operation::Discover => "discover",
             Operation::ListContent => "list_content",
             Operation::FetchContent => "fetch_content",
         }
@@ -66,6 +72,8 @@ impl Operation {
             Operation::Token => "getting a token",
             Operation::ListSubscriptions => "listing subscriptions",
             Operation::StartSubscription => "starting a subscription",
+            Operation::StopSubscription => "stopping a subscription",
+            Operation::Discover => "asking for the tenant",
             Operation::ListContent => "listing content",
             Operation::FetchContent => "fetching content",
         }
@@ -156,7 +164,10 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     fn host(&self) -> &str {
-        if self.operation == Operation::Token { &self.names.authority } else { &self.names.api }
+        match self.operation {
+            Operation::Token | Operation::Discover => &self.names.authority,
+            _ => &self.names.api,
+        }
     }
 
     fn fill(&self, text: &str) -> String {
@@ -198,7 +209,7 @@ impl Place<'_> {
         }
         let own = match (self.operation, status) {
             // Entra refuses a bad client with 401 or 403; the API's words about tokens and proxies would mislead
-            (Operation::Token, 401 | 403) => "4xx",
+            (Operation::Token | Operation::Discover, 401 | 403) => "4xx",
             // a proxy in the way answers 404 as well: only a code, or 410, is proof that a content is lost
             (Operation::FetchContent, 404) => "404",
             (Operation::FetchContent, 410) => "410",
@@ -224,9 +235,7 @@ impl Place<'_> {
     pub(super) fn unanswered(&self, error: &HttpError) -> SourceError {
         let (class, code, hint) = match error {
             HttpError::Dead => (Class::Dead, "Dead", ""),
-            HttpError::Connect(_) => {
-                (Class::Retry, "Connect", "; check the network, name resolution, `proxy` and `ca` of this source")
-            }
+            HttpError::Connect { code, .. } => (Class::Retry, *code, unreached(code)),
             HttpError::Timeout(_) => (Class::Retry, "Timeout", "; auditferry tries again"),
             HttpError::Body(_) => (Class::Retry, "Body", "; auditferry tries again"),
         };
@@ -248,6 +257,25 @@ impl Place<'_> {
             retry_after: None,
             words: format!("{} failed at {}: {words}", self.operation.words(), self.host()),
         }
+    }
+}
+
+/// What to do where no connection came about.
+fn unreached(code: &str) -> &'static str {
+    match code {
+        "Dns" => "; check this machine's name resolution; where only a proxy leads out, set `proxy` of this source",
+        "ConnectionRefused" | "NoRoute" => {
+            "; check the network and its firewalls; where only a proxy leads out, set `proxy` of this source"
+        }
+        "ProxyRefused" => {
+            "; check `proxy` of this source (or HTTPS_PROXY), and that the proxy lets this machine through to that host"
+        }
+        "ProxyLogin" => "; put them into `proxy` of this source",
+        "TlsIssuer" => "; put the certificate of that authority into a file and name it in `ca` of this source",
+        "TlsName" => "; check `api` and `authority` of this source, and what stands in between",
+        "TlsTime" => "; check this machine's clock; if it is right, tell whoever runs that server",
+        "Address" => "; check the address",
+        _ => "; check the network, name resolution, `proxy` and `ca` of this source",
     }
 }
 

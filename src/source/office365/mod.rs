@@ -10,6 +10,7 @@ mod counters;
 mod envelope;
 mod errors;
 mod listing;
+mod probe;
 mod quota;
 mod token;
 pub mod window;
@@ -35,6 +36,7 @@ pub use self::{
     counters::Counts,
     errors::{AUDIT_OFF, Class, Operation, SourceError},
     listing::{Listed, PageToken, Paging, PagingError},
+    probe::{Heard, Tenant},
     token::Finding,
 };
 use super::{SecretReader, Settings};

@@ -48,6 +48,8 @@ pub(super) struct Held {
 /// Something in the token that will make the service refuse it, or does not fit the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// As in the runbook: `WrongTenant`, `WrongAudience`, `NoPermission`.
+    pub code: &'static str,
     /// True: nothing can work like this. False: worth knowing.
     pub fatal: bool,
     /// What is wrong and what to do.
@@ -174,13 +176,17 @@ impl Inner {
 
     fn findings(&self, claims: &Claims) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let mut add = |fatal, words: String| findings.push(Finding { fatal, words });
+        let mut add = |code, fatal, words: String| findings.push(Finding { code, fatal, words });
         let client = &self.settings.client;
         if let Some(tid) = &claims.tid
             && !tid.eq_ignore_ascii_case(&self.settings.tenant)
         {
             let tenant = &self.settings.tenant;
-            add(true, format!("the token belongs to tenant {tid}, not to {tenant}; check `tenant` of this source"));
+            add(
+                "WrongTenant",
+                true,
+                format!("the token belongs to tenant {tid}, not to {tenant}; check `tenant` of this source"),
+            );
         }
         let audience = self.settings.audience.trim_end_matches('/');
         if let Some(aud) = &claims.aud
@@ -188,6 +194,7 @@ impl Inner {
             && !aud.eq_ignore_ascii_case(API_APP)
         {
             add(
+                "WrongAudience",
                 true,
                 format!(
                     "the token is for {}, not for {audience}; check `cloud` and `audience` of this source",
@@ -201,6 +208,7 @@ impl Inner {
         const GRANT: &str = "in Entra ID > App registrations > API permissions add the application permission";
         if !other.is_empty() && !has("ActivityFeed.Read") {
             add(
+                "NoPermission",
                 true,
                 format!(
                     "app {client} lacks the permission ActivityFeed.Read; {GRANT} ActivityFeed.Read of Office 365 Management APIs and grant admin consent"
@@ -209,6 +217,7 @@ impl Inner {
         }
         if !dlp.is_empty() && !has("ActivityFeed.ReadDlp") {
             add(
+                "NoPermission",
                 other.is_empty(),
                 format!(
                     "app {client} lacks the permission ActivityFeed.ReadDlp, which DLP.All needs; {GRANT} ActivityFeed.ReadDlp of Office 365 Management APIs and grant admin consent"

@@ -76,12 +76,12 @@ fn words_say_where_what_and_what_to_do_but_nothing_of_the_body() {
     let cause = answer(403, "{\"text\":\"Invalid token abc\",\"code\":4}").words("splunk:8088");
     assert_eq!(
         cause.0,
-        "splunk:8088 answered 403 with code 4 (Invalid token); look at option `token` and at Splunk's list of tokens"
+        "splunk:8088 answered 403 with code 4 (Invalid token); look at option `token` and at Splunk's list of tokens [HecToken]"
     );
     let cause = answer(413, "<html>abc").words("splunk:8088");
     assert_eq!(
         cause.0,
-        "splunk:8088 answered 413 with no code (Content too large); raise max_content_length in Splunk or lower `batch`"
+        "splunk:8088 answered 413 with no code (Content too large); raise max_content_length in Splunk or lower `batch` [HecTooLarge]"
     );
     for status in 100..600 {
         assert!(!answer(status, "{\"text\":\"abc\",\"code\":99}").words("here").0.contains("abc"));
