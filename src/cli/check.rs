@@ -242,9 +242,12 @@ impl Outcome {
         for words in &self.unresolved {
             let _ = writeln!(text, "error: {words}");
         }
+        // the first line is the one that a person acts on: whatever fails comes before whatever is unwise
+        let tried = self.connect.as_deref().unwrap_or_default();
+        text += &connect::failures(tried);
         for words in &self.warnings {
             let _ = writeln!(text, "warning: {words}");
         }
-        text + &connect::complaints(self.connect.as_deref().unwrap_or_default())
+        text + &connect::warnings(tried)
     }
 }

@@ -215,3 +215,22 @@ fn unusable_settings_have_plain_words() {
     assert_eq!(words(&transport(Some(b"nonsense"), None)), no_ca);
     assert_eq!(words(&transport(None, Some("http://user:secret@:x"))), "`proxy` is no address; write http://host:port");
 }
+
+#[tokio::test]
+async fn who_issued_a_certificate_is_told_though_nobody_trusts_it() {
+    let (address, heads) = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true);
+    let url = format!("https://localhost:{}/", address.port());
+    let issuer = ReqwestFactory.issuer(&Transport::default(), &url, SOON).await;
+    assert_eq!(issuer.as_deref(), Some("CN=auditferry test ca"));
+    let head = heads.recv().unwrap().to_lowercase();
+    assert!(head.starts_with("head / http/1.1\r\n") && !head.contains("authorization"), "{head}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_wants_a_login_is_told_apart() {
+    let answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let (proxy, _heads) = serve(answer, false);
+    let through = transport(None, Some(&format!("http://{proxy}")));
+    let error = get(&through, "https://service.invalid/x", SOON).await.err().unwrap();
+    assert!(matches!(&error, HttpError::Connect { code: "ProxyLogin", .. }), "{error:?}");
+}

@@ -11,6 +11,7 @@ use auditferry_conformance::{
         syslog::Syslog,
     },
 };
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -36,6 +37,11 @@ impl Receivers {
         let listener = self.0.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let _inside = self.0.enter();
         (Syslog::start(listener, None, arrivals.clone()).unwrap(), arrivals)
+    }
+
+    pub fn syslog_tls(&self, config: Arc<ServerConfig>) -> Syslog {
+        let _inside = self.0.enter();
+        Syslog::local(Some(config), Arc::new(Arrivals::counting())).unwrap()
     }
 
     /// A broker with a topic of one partition, and what looks into it.

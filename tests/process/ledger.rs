@@ -27,7 +27,7 @@ fn a_second_agent_on_the_same_directory_is_told_who_holds_it() {
     assert_eq!(code, Some(3), "{log}");
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let words = format!(
-        "{} is in use by another agent (process {} on {}); stop that one, or give this one a state_dir of its own",
+        "{} is in use by another agent (process {} on {}); stop that one, or give this one a state_dir of its own [TwoAgents]",
         stage.path("state").display(),
         first.0.id(),
         host.trim()

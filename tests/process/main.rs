@@ -5,6 +5,7 @@
 mod agent;
 mod books;
 mod certificates;
+mod connect;
 mod demo;
 mod doors;
 mod fakes;
@@ -22,6 +23,6 @@ mod refusals;
 mod settings;
 mod starved;
 mod stop;
-mod subscriptions;
+
 mod support;
 mod tenants;

@@ -263,7 +263,7 @@ mod tests {
         let device = Appender::open("/dev/null".into(), 0o640).expect_err("a device");
         assert!(matches!(&device, SinkError::Blocked { .. }), "{device}");
         let denied = words(Path::new("/a/b"), "open", &io::ErrorKind::PermissionDenied.into());
-        assert_eq!(denied.cause().0, "can't open /a/b: permission denied; let the agent's user write in /a");
+        assert_eq!(denied.cause().0, "can't open /a/b: permission denied; let the agent's user write in /a [FilePath]");
         let long = Appender::open(folder.path().join("x".repeat(300)), 0o640).expect_err("too long a name");
         assert!(matches!(&long, SinkError::Blocked { .. }), "{long}");
     }

@@ -117,10 +117,14 @@ pub async fn run(config: &Config, world: &World) -> Vec<Tried> {
     all
 }
 
-/// Failures first, then warnings, each on a line that says what to do.
-pub fn complaints(tried: &[Tried]) -> String {
-    let of = |state, kind| tried.iter().map(move |tried| tried.complaints(state, kind)).collect::<String>();
-    of(State::Failed, "error") + &of(State::Warning, "warning")
+/// What failed, each on a line that says what to do.
+pub fn failures(tried: &[Tried]) -> String {
+    tried.iter().map(|tried| tried.complaints(State::Failed, "error")).collect()
+}
+
+/// What works and should be looked at, likewise.
+pub fn warnings(tried: &[Tried]) -> String {
+    tried.iter().map(|tried| tried.complaints(State::Warning, "warning")).collect()
 }
 
 /// Every step on a line.

@@ -61,6 +61,10 @@ impl Clock for Still {
     }
 }
 
+fn complaints(tried: &[Tried]) -> String {
+    failures(tried) + &warnings(tried)
+}
+
 /// What is printed with this service and this configuration.
 async fn tried(
     profile: Profile,

@@ -1,7 +1,10 @@
 //! `check --connect` and `subscriptions`, the real binary against the simulator as a process.
 
+use auditferry_conformance::fakes::{certificates::Certificates, hec::Behaviour, kafka::Code};
+
 use crate::{
     agent::Stage,
+    fakes::{Receivers, hec_options},
     support::{file_sink, run},
 };
 
@@ -69,4 +72,70 @@ fn check_connect_tells_what_works_and_exits_by_it() {
     assert_eq!(code, 1, "{err}");
     let first = err.lines().next().unwrap_or_default();
     assert!(first.starts_with("error: sink `file`, open: can't open ") && first.ends_with(" [FilePath]"), "{err}");
+}
+
+/// What `check --connect` says first of this sink.
+fn first_line(stage: &Stage, sink: &str) -> String {
+    stage.configure("", &format!("[[sink]]\nname = \"siem\"\ncodec = \"ocsf\"\n{sink}\n"));
+    let (code, out, err) = run(stage, &["check", "--connect"]);
+    let first = err.lines().next().unwrap_or_default();
+    assert_eq!(code, 1, "{out}{err}");
+    let words = first.strip_prefix("error: sink `siem`, open: ").unwrap_or_else(|| panic!("{out}{err}"));
+    words.to_owned()
+}
+
+#[test]
+fn every_way_in_which_a_sink_is_set_wrongly_has_its_words() {
+    let stage = Stage::new(&["--profile", "quiet"]);
+    let receivers = Receivers::new();
+    let (hec, _) = receivers.hec(Behaviour::default());
+    let place = hec.address();
+    assert_eq!(
+        first_line(&stage, &hec_options(&stage, &hec, "mistyped")),
+        format!(
+            "{place} answered 403 with code 4 (Invalid token); look at option `token` and at Splunk's list of tokens [HecToken]"
+        )
+    );
+    let acknowledged = format!("{}\nack = \"required\"", hec_options(&stage, &hec, "right"));
+    assert_eq!(
+        first_line(&stage, &acknowledged),
+        format!(
+            "{place}: the token does not acknowledge, and `ack = \"required\"`: switch indexer acknowledgement on for it [HecAck]"
+        )
+    );
+
+    let (_inspector, kafka, _) = receivers.kafka("audit");
+    let brokers = kafka.bootstrap_servers();
+    let topic = |name: &str| format!("kind = \"kafka\"\nbrokers = [\"{brokers}\"]\ntopic = \"{name}\"");
+    assert_eq!(
+        first_line(&stage, &topic("audits")),
+        "kafka knows no topic audits, or not that partition: create it, or let this user describe it; it is never created on the way [KafkaTopic]"
+    );
+    kafka.topic_error(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    assert_eq!(
+        first_line(&stage, &topic("audit")),
+        "kafka refused: this user may not write to topic audit; allow WRITE and DESCRIBE on it [KafkaAuthorization]"
+    );
+
+    let certificates = Certificates::new();
+    std::fs::write(stage.path("ca.pem"), &certificates.ca).unwrap();
+    std::fs::write(stage.path("other.pem"), &certificates.other_ca).unwrap();
+    let syslog = receivers.syslog_tls(certificates.open());
+    let tls = |more: &str| format!("kind = \"syslog\"\naddress = \"{}\"\n{more}", syslog.url());
+    let ca = |name: &str| format!("ca = {:?}", stage.path(name));
+    assert_eq!(
+        first_line(&stage, &tls(&ca("other.pem"))),
+        format!(
+            "{}: the server's certificate is from an unknown issuer: set `ca` to the file of the private CA that issued it; if there is none, a proxy on the way shows a certificate of its own [TlsIssuer]",
+            syslog.url()
+        )
+    );
+    let words = first_line(&stage, &tls(&format!("{}\nserver_name = \"elsewhere.example\"", ca("ca.pem"))));
+    assert!(words.contains("the server's certificate is not for elsewhere.example but for "), "{words}");
+    assert!(
+        words.ends_with(
+            " connect by a name in it, set `server_name`, or have the name added to the certificate [TlsName]"
+        ),
+        "{words}"
+    );
 }
