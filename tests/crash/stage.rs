@@ -87,6 +87,8 @@ pub struct Stage {
     pub profile: Profile,
     pub simulator: Arc<Mutex<Simulator>>,
     pub destinations: BTreeMap<&'static str, Destination>,
+    /// Of every tenant, each a stream.
+    pub content_types: Vec<String>,
     pub start: Duration,
     pub poll: Duration,
     /// How often `done` is asked.
@@ -147,6 +149,7 @@ impl Stage {
             simulator: Arc::new(Mutex::new(Simulator::new(profile.clone()))),
             profile,
             destinations: BTreeMap::new(),
+            content_types: vec!["Audit.General".into()],
             start: Duration::from_secs(3 * 3600),
             poll: Duration::from_secs(300),
             look: Duration::from_secs(60),
@@ -261,7 +264,7 @@ impl Stage {
     }
 
     fn source(&self, tenant: &TenantProfile, world: &World) -> SourceSetup {
-        let content_types = vec!["Audit.General".to_owned()];
+        let content_types = self.content_types.clone();
         let settings = Settings {
             tenant: tenant.id.clone(),
             client: tenant.client.clone(),

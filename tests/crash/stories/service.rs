@@ -134,6 +134,38 @@ fn a_next_page_that_the_service_never_answers_is_given_up_and_its_window_listed_
     arrived_once(&stage, "siem");
 }
 
+/// Listings of one tenant in four hours, where `second` is another stream of it.
+fn listings_beside(second: Option<&str>) -> u64 {
+    let mut profile = calm(10 * MINUTE, HOUR);
+    profile.tenants[0].end = Some(after(&profile, 3 * HOUR));
+    let begun = profile.start.as_millisecond();
+    let mut stage = Stage::new(profile);
+    stage.content_types.extend(second.map(str::to_owned));
+    let sinks = [SinkPlan::fake("siem")];
+    live(&mut stage, &sinks, 4 * HOUR, |stage| {
+        let (now, late) = (stage.now(), 7 * MINUTE.as_millis() as Millis);
+        if now < begun + late {
+            return;
+        }
+        let contents = published(stage);
+        let due = contents.iter().filter(|content| content.created <= now - late);
+        assert_eq!(missing(stage, "siem", due), Vec::<String>::new(), "the stream that works is late");
+    });
+    let failing: Vec<_> = stage.activity.streams().into_values().filter_map(|stream| stream.code).collect();
+    assert_eq!(failing.len(), usize::from(second.is_some()), "{failing:?}");
+    arrived_once(&stage, "siem");
+    stage.simulator.lock().unwrap().requests(0, Operation::Contents)
+}
+
+/// `DLP.All` needs a permission of its own, so it fails for ever while the other stream of the tenant works.
+#[test]
+fn a_stream_that_fails_neither_delays_the_others_of_its_tenant_nor_has_them_listed_more_often() {
+    let (alone, beside) = (listings_beside(None), listings_beside(Some("DLP.All")));
+    println!("{alone} listings alone, {beside} beside a stream that fails");
+    assert!(alone > 48, "every five minutes and once more each hour: {alone}");
+    assert!(beside <= alone + 2, "{beside} listings beside a stream that fails, {alone} without it");
+}
+
 /// Starts against a service that refuses, looks at the words, has it put right, and sees everything arrive.
 fn recovers(spoil: fn(&mut Profile), code: &str, words: &str, within: Duration) {
     let profile = calm(10 * MINUTE, HOUR);
