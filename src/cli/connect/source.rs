@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use auditferry_contract::is_loopback;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Step, Tried};
@@ -58,20 +59,21 @@ impl Look<'_> {
             Ok((tenant, heard)) => {
                 self.steps.push(Step::ok(
                     "sign-in host",
-                    format!("{} knows the tenant{}", shown(&authority), self.by_proxy()),
+                    format!("{} knows the tenant{}", shown(&authority), self.way(&authority)),
                 ));
                 self.clock(heard)?;
                 tenant
             }
             Err(error) if error.status.is_some() => {
-                self.steps.push(Step::ok("sign-in host", format!("{} answers{}", shown(&authority), self.by_proxy())));
+                self.steps
+                    .push(Step::ok("sign-in host", format!("{} answers{}", shown(&authority), self.way(&authority))));
                 return Err(self.unknown_tenant(error).await);
             }
             Err(error) => return Err(self.unreached("sign-in host", &authority, error).await),
         };
         self.cloud(&tenant)?;
         match self.client.reach_api().await {
-            Ok(_) => self.steps.push(Step::ok("api host", format!("{} answers", shown(&api)))),
+            Ok(_) => self.steps.push(Step::ok("api host", format!("{} answers{}", shown(&api), self.way(&api)))),
             Err(error) => return Err(self.unreached("api host", &api, error).await),
         }
         self.token().await?;
@@ -79,13 +81,19 @@ impl Look<'_> {
         self.listings(&enabled).await
     }
 
-    /// Where the way leads by a proxy, it is worth naming: it is the first suspect.
-    fn by_proxy(&self) -> String {
-        match &self.source.proxy {
+    /// How a host was reached. Where the way leads by a proxy, it is worth naming: it is the first suspect.
+    fn way(&self, address: &str) -> String {
+        let trusted = if address.starts_with("https:") { "; its certificate is trusted" } else { "" };
+        let variable = || ["HTTPS_PROXY", "https_proxy"].into_iter().find(|name| std::env::var_os(name).is_some());
+        let proxy = match &self.source.proxy {
             // its login is nobody's business
             Some(proxy) => format!(", by the proxy {}", proxy.host_str().unwrap_or_default()),
-            None => String::new(),
-        }
+            None if is_loopback(shown(address).rsplit_once(':').map_or(shown(address), |(host, _)| host)) => {
+                String::new()
+            }
+            None => variable().map_or(String::new(), |name| format!(", by the proxy that {name} names")),
+        };
+        proxy + trusted
     }
 
     fn fail(&mut self, step: &str, error: SourceError) -> Ends {
