@@ -59,12 +59,14 @@ impl Env for AgentEnv {
         let read = move || -> Result<Bytes, Cause> {
             let shown = path.display();
             let wrong = |error: std::io::Error| match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    Cause(format!("{shown} is not there; put the file there, or correct its path in the configuration"))
-                }
-                std::io::ErrorKind::PermissionDenied => {
-                    Cause(format!("{shown} can't be read: permission denied; let the agent's user read it"))
-                }
+                std::io::ErrorKind::NotFound => Cause::coded(
+                    "File",
+                    format_args!("{shown} is not there; put the file there, or correct its path in the configuration"),
+                ),
+                std::io::ErrorKind::PermissionDenied => Cause::coded(
+                    "File",
+                    format_args!("{shown} can't be read: permission denied; let the agent's user read it"),
+                ),
                 _ => Cause(format!("{shown} can't be read: {error}")),
             };
             let about = std::fs::metadata(&path).map_err(wrong)?;

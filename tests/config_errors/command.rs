@@ -67,8 +67,8 @@ fn what_is_referred_to_must_be_there() {
     assert_eq!(code, 2);
     assert_eq!(
         err,
-        "error: source `contoso`, secret: environment variable O365_SECRET is not set: set it where the agent is started\n\
-         error: source `contoso`, ca: file gone.pem can't be read: No such file or directory (os error 2): it must be there, for the agent's user to read\n"
+        "error: source `contoso`, secret: environment variable O365_SECRET is not set: set it where the agent is started [Secret]\n\
+         error: source `contoso`, ca: file gone.pem can't be read: No such file or directory (os error 2): it must be there, for the agent's user to read [File]\n"
     );
     assert!(!out.contains("in order"), "{out}");
 }

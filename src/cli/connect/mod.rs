@@ -58,7 +58,10 @@ impl Step {
     }
 
     fn failed(step: impl Into<String>, code: &str, words: impl Into<String>) -> Step {
-        Step { step: step.into(), state: State::Failed, code: Some(code.to_owned()), words: words.into() }
+        let words = words.into();
+        // words that rest on another cause may have its code already
+        let words = words.strip_suffix(&format!(" [{code}]")).map_or(words.as_str(), |bare| bare).to_owned();
+        Step { step: step.into(), state: State::Failed, code: Some(code.to_owned()), words }
     }
 
     /// Words of a cause, which end with their code.
