@@ -53,7 +53,7 @@ fn a_ledger_of_a_newer_auditferry_is_refused_by_run_and_status_and_left_alone() 
     drop(ledger);
     let before = fs::read(&file).unwrap();
     let words = format!(
-        "{} has schema 9, this auditferry knows up to 1; use the newer auditferry that wrote it, or restore the backup made before the upgrade",
+        "{} has schema 9, this auditferry knows up to 1; use the newer auditferry that wrote it, or restore the backup made before the upgrade [NewerLedger]",
         file.display()
     );
     let (code, log) = refused(&stage, "run");

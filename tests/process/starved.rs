@@ -24,7 +24,7 @@ fn a_sink_without_its_folder_keeps_its_backlog_and_gets_every_record_once_later(
     assert!(text.contains("sink whole: nothing owed\n"), "{text}");
     let fails =
         text.lines().find(|line| line.starts_with("sink stuck fails since ")).unwrap_or_else(|| panic!("{text}"));
-    assert!(fails.ends_with("missing is not there; create it"), "{fails}");
+    assert!(fails.ends_with("missing is not there; create it [FilePath]"), "{fails}");
 
     let (_, metrics) = get(&stage, "/metrics").unwrap();
     let value = |name: &str| series(&metrics, name).unwrap_or_else(|| panic!("{name} is not in\n{metrics}"));

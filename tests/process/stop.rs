@@ -20,7 +20,7 @@ fn while_a_sink_is_blocked_and_a_scrape_hangs() {
     stage.wait(PATIENCE, "a blocked sink", || !level(&stage.said("agent.log"), "ERROR").is_empty());
     let folder = stage.path("missing");
     let blocked = format!(
-        "blocked, a person must act: can't open {0}/stuck.jsonl: the folder {0} is not there; create it; tried again in ",
+        "blocked, a person must act: can't open {0}/stuck.jsonl: the folder {0} is not there; create it [FilePath]; tried again in ",
         folder.display()
     );
     let first = level(&stage.said("agent.log"), "ERROR").remove(0);
