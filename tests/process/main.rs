@@ -12,6 +12,7 @@ mod full;
 mod gone;
 mod kill;
 mod ledger;
+mod life;
 mod logs;
 mod memory;
 mod metrics;
