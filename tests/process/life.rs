@@ -93,7 +93,8 @@ fn a_copy_made_under_load_is_put_back_and_nothing_is_lost_only_repeated() {
 
 #[test]
 fn a_file_that_is_rotated_under_load_loses_and_repeats_nothing_and_is_no_failure() {
-    let mut stage = Stage::new(&["--profile", "demo", "--rate", "40", "--backfill", "30s", "--publish-for", "10s", "--report-ids"]);
+    let mut stage =
+        Stage::new(&["--profile", "demo", "--rate", "40", "--backfill", "30s", "--publish-for", "10s", "--report-ids"]);
     stage.configure("", &file_sink(&stage, "one", "one.jsonl"));
     let mut agent = stage.agent();
     let mut files = vec!["one.jsonl".to_owned()];
