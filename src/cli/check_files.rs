@@ -53,8 +53,9 @@ fn look(owner: &str, files: Vec<(String, PathBuf)>, now: Millis) -> Found {
             Ok(bytes) => read.push(Pem { option, path, bytes }),
             Err(error) => {
                 let place = path.display();
-                let words =
-                    format!("file {place} can't be read: {error}: it must be there, for the agent's user to read [File]");
+                let words = format!(
+                    "file {place} can't be read: {error}: it must be there, for the agent's user to read [File]"
+                );
                 found.errors.push(format!("{}: {words}", whose(&option)));
             }
         }

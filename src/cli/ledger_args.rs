@@ -12,9 +12,10 @@ use crate::{
 
 /// Where the ledger is: in the agent's configuration, or named outright.
 #[derive(clap::Args, Clone, Debug)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub struct LedgerArgs {
-    /// A TOML file, or a folder of them that make one configuration; may be repeated
+    /// A TOML file, or a folder of them that make one configuration; may be repeated. Without it: what AUDITFERRY_CONFIG names,
+    /// with `:` between several
     #[arg(long = "config", value_name = "FILE")]
     paths: Vec<PathBuf>,
     /// The agent's state directory, where no configuration is at hand

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, and what the exit codes mean.
 
 mod asking;
+pub mod backup;
 pub mod check;
 mod check_files;
 pub mod connect;
@@ -10,6 +11,7 @@ mod ledger_args;
 mod logging;
 pub mod map;
 pub mod quarantine;
+pub mod remove_tenant;
 pub mod retire_sink;
 pub mod run;
 mod show;
@@ -18,6 +20,7 @@ pub mod sinks;
 mod split;
 pub mod status;
 pub mod subscriptions;
+pub mod support_bundle;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -93,6 +96,14 @@ enum Command {
     Quarantine(quarantine::QuarantineCommand),
     /// Ends a sink that is gone from the configuration; what it is owed becomes gaps
     RetireSink(retire_sink::RetireArgs),
+    /// Removes what is held of a tenant that is gone from the configuration; its books and gaps stay
+    RemoveTenant(remove_tenant::RemoveArgs),
+    /// Copies the ledger into one file, beside a running agent too
+    Backup(backup::BackupArgs),
+    /// Puts a copy in the place of the ledger; the agent must be stopped
+    Restore(backup::RestoreArgs),
+    /// Packs what somebody needs who helps you: no secrets, no records; says what is in it
+    SupportBundle(support_bundle::BundleArgs),
 }
 
 fn dispatch(command: Command, registry: &[SinkKind]) -> ExitCode {
@@ -110,6 +121,10 @@ fn dispatch(command: Command, registry: &[SinkKind]) -> ExitCode {
         Command::Subscriptions(command) => subscriptions::run(&command, registry).into(),
         Command::Quarantine(command) => quarantine::run(&command, registry).into(),
         Command::RetireSink(args) => retire_sink::run(&args, registry).into(),
+        Command::RemoveTenant(args) => remove_tenant::run(&args, registry).into(),
+        Command::Backup(args) => backup::backup(&args, registry).into(),
+        Command::Restore(args) => backup::restore(&args, registry).into(),
+        Command::SupportBundle(args) => support_bundle::run(&args, registry).into(),
     }
 }
 
@@ -152,8 +167,9 @@ fn with_agent<F: Future<Output = Exit>>(log: LogFormat, quiet: bool, work: impl 
 /// Where the configuration is; for every command that reads one.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ConfigArgs {
-    /// A TOML file, or a folder of them that make one configuration; may be repeated.
-    #[arg(long = "config", value_name = "FILE", required = true)]
+    /// A TOML file, or a folder of them that make one configuration; may be repeated. Without it: what AUDITFERRY_CONFIG names,
+    /// with `:` between several
+    #[arg(long = "config", value_name = "FILE")]
     pub paths: Vec<PathBuf>,
 }
 

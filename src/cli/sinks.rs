@@ -80,14 +80,18 @@ pub fn run(args: &SinksArgs, registry: &[SinkKind]) -> Exit {
         Err(OpenError::Missing { .. }) => None,
         Err(error) => return fail(Exit::Ledger, &error.to_string()),
     };
-    let rows = rows(&config, books.as_ref());
     if args.json {
-        // plain data: it always serialises
-        super::out(&(harmless_json(&serde_json::to_string_pretty(&rows).unwrap_or_default()) + "\n"));
+        super::out(&json(&config, books.as_ref()));
     } else {
-        super::out(&text(&rows, now()));
+        super::out(&text(&rows(&config, books.as_ref()), now()));
     }
     Exit::Done
+}
+
+/// The sinks for programs.
+pub(super) fn json(config: &Config, books: Option<&Books>) -> String {
+    // plain data: it always serialises
+    harmless_json(&serde_json::to_string_pretty(&rows(config, books)).unwrap_or_default()) + "\n"
 }
 
 /// The sinks of the configuration in its order, then those that are gone from it and of which something is kept.

@@ -15,7 +15,15 @@ pub struct Hidden {
 impl Hidden {
     /// Hides `known` places, and whatever looks like a secret by the name of its key.
     pub fn new(text: &str, known: impl IntoIterator<Item = Range<usize>>) -> Self {
-        let mut places: Vec<_> = known.into_iter().chain(suspicious(text)).collect();
+        Self::of(text, known.into_iter().chain(suspicious(text, false)).collect())
+    }
+
+    /// For a person who is not the operator: comments too, and values that look like a secret, whatever their key is called.
+    pub fn for_others(text: &str, known: impl IntoIterator<Item = Range<usize>>) -> Self {
+        Self::of(text, known.into_iter().chain(suspicious(text, true)).collect())
+    }
+
+    fn of(text: &str, mut places: Vec<Range<usize>>) -> Self {
         places.sort_by_key(|p| (p.start, p.end));
         let (mut out, mut cuts, mut at) = (String::with_capacity(text.len()), Vec::new(), 0);
         for place in places {
@@ -63,15 +71,35 @@ fn secretive(key: &str) -> bool {
             .any(|w| strsim::damerau_levenshtein(&key, w) <= 2 && key.len() >= 4)
 }
 
-/// Values that must not be shown, found without a parser, since the file may be one that no parser takes.
-fn suspicious(text: &str) -> Vec<Range<usize>> {
+/// Keys whose GUIDs are no secrets; a token of Splunk is a GUID as well.
+const GUIDS: [&str; 3] = ["tenant", "client", "publisher"];
+
+/// True for what could be a token: a key in PEM, a GUID where none belongs, or a long word of letters and digits that is no address and no path.
+fn token_like(key: &str, value: &str) -> bool {
+    let guid = value.len() == 36 && value.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    if guid {
+        return !GUIDS.contains(&key);
+    }
+    let word = value.len() >= 16 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_~.+/=-".contains(&b));
+    let mixed = value.bytes().any(|b| b.is_ascii_digit()) && value.bytes().any(|b| b.is_ascii_alphabetic());
+    value.contains("-----BEGIN") || word && mixed && !value.starts_with(['/', '.'])
+}
+
+/// Values that must not be shown, found without a parser, since the file may be one that no parser takes. `others`: see [`Hidden::for_others`].
+fn suspicious(text: &str, others: bool) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     let (mut key, mut outer, mut word) = (String::new(), Vec::<String>::new(), 0..0);
     let mut i = 0;
     while i < bytes.len() {
         match bytes[i] {
-            b'#' => i = line_end(text, i),
+            b'#' => {
+                let end = line_end(text, i);
+                if others {
+                    found.push(i + 1..end);
+                }
+                i = end;
+            }
             b'=' => {
                 key = text[word.clone()].to_string();
                 i += 1;
@@ -86,7 +114,9 @@ fn suspicious(text: &str) -> Vec<Range<usize>> {
             quote @ (b'"' | b'\'') => {
                 let (inside, end) = quoted(text, i, quote);
                 let content = &text[inside.clone()];
-                if hides(&key, &outer) || content.contains("://") && content.contains('@') {
+                let reference = matches!(key.as_str(), "file" | "env" | "key_vault" | "path" | "state_dir");
+                let looks = others && !reference && token_like(&key, content);
+                if looks || hides(&key, &outer) || content.contains("://") && content.contains('@') {
                     found.push(inside.clone());
                 }
                 word = inside;
@@ -190,6 +220,27 @@ mod tests {
             "endpoint = \"https://splunk.example:8088\"\ntopic = \"a\"",
         ] {
             assert_eq!(shown(text), text);
+        }
+    }
+
+    #[test]
+    fn others_see_no_comments_and_nothing_that_looks_like_a_token() {
+        for (text, seen) in [
+            ("# secret = \"hunter2\"\nname = \"a\" # hunter2\n", "#***\nname = \"a\" #***\n"),
+            ("channel = \"5b0f3a52-91c5-4a36-8d0f-hunter2\"", "channel = \"***\""),
+            ("channel = \"5b0f3a52-91c5-4a36-8d0f-000000000001\"", "channel = \"***\""),
+            ("headers = [\"abc8Q~hunter2.x_y-zhunter2\"]", "headers = [\"***\"]"),
+            ("pem = \"\"\"\n-----BEGIN PRIVATE KEY-----\nhunter2\n\"\"\"", "pem = \"\"\"***\n\n\n\"\"\""),
+        ] {
+            assert_eq!(Hidden::for_others(text, []).text, seen);
+        }
+        for text in [
+            "tenant = \"41463f53-8812-40f4-890f-865bf6e35190\"",
+            "token = { env = \"SPLUNK_TOKEN_OF_2026_NO_2\" }\nstate_dir = \"state-of-agent-number-2\"",
+            "path = \"events-of-2026-november.jsonl\"\nca = \"/etc/ssl/certs/company-root-2.pem\"",
+            "brokers = [\"kafka-1.example:9093\"]\nendpoint = \"https://splunk-1.example:8088\"\ntopic = \"audit.power-platform\"",
+        ] {
+            assert_eq!(Hidden::for_others(text, []).text, text);
         }
     }
 

@@ -17,7 +17,7 @@ mod source;
 mod suggest;
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -46,11 +46,42 @@ pub struct Config {
 /// A file larger than this is no configuration.
 const LARGEST_FILE: u64 = 4 << 20;
 
+/// Names the configuration where no path is given: files and folders, with `:` between them.
+pub const VARIABLE: &str = "AUDITFERRY_CONFIG";
+
 /// Reads the configuration from files and folders (there: every `*.toml`, by name), all of them together one configuration.
+/// Without `paths`: from those of [`VARIABLE`].
 ///
 /// # Errors
 /// Every mistake of every file.
 pub fn load(paths: &[PathBuf], registry: &[SinkKind]) -> Result<Config, Report> {
+    let paths = named(paths);
+    let (files, mut mistakes) = read_files(&paths);
+    if paths.is_empty() {
+        let hint = format!("give a file or folder: --config FILE, or name it in the environment: {VARIABLE}=FILE");
+        mistakes.push(Mistake::nowhere("no configuration was given").hint(hint));
+    }
+    // with a file missing, what the others seem to lack may stand in it
+    let whole = mistakes.is_empty();
+    let (config, more) = read_all(&files, registry, whole);
+    mistakes.extend(more);
+    match config {
+        Some(config) if mistakes.is_empty() => Ok(config),
+        _ => Err(Report::new(files, mistakes)),
+    }
+}
+
+/// The paths that were given, or else those that the environment names.
+pub fn named(paths: &[PathBuf]) -> Vec<PathBuf> {
+    if !paths.is_empty() {
+        return paths.to_vec();
+    }
+    let named = env::var_os(VARIABLE).unwrap_or_default();
+    env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
+/// The files behind the paths, and which could not be read.
+pub(crate) fn read_files(paths: &[PathBuf]) -> (Vec<SourceFile>, Vec<Mistake>) {
     let (mut files, mut mistakes) = (Vec::new(), Vec::new());
     for path in paths {
         match files_of(path) {
@@ -71,17 +102,7 @@ pub fn load(paths: &[PathBuf], registry: &[SinkKind]) -> Result<Config, Report> 
             Err(error) => mistakes.push(unreadable(path, &error)),
         }
     }
-    if paths.is_empty() {
-        mistakes.push(Mistake::nowhere("no configuration was given").hint("give a file or folder: --config FILE"));
-    }
-    // with a file missing, what the others seem to lack may stand in it
-    let whole = mistakes.is_empty();
-    let (config, more) = read_all(&files, registry, whole);
-    mistakes.extend(more);
-    match config {
-        Some(config) if mistakes.is_empty() => Ok(config),
-        _ => Err(Report::new(files, mistakes)),
-    }
+    (files, mistakes)
 }
 
 /// Reads the configuration from texts.
@@ -93,6 +114,13 @@ pub fn parse(files: Vec<SourceFile>, registry: &[SinkKind]) -> Result<Config, Re
         (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
         (_, mistakes) => Err(Report::new(files, mistakes)),
     }
+}
+
+/// A file's text for a person who is not the operator: no secret, nothing that looks like one, no comment.
+pub(crate) fn for_others(number: usize, file: &SourceFile, mistakes: &[Mistake]) -> String {
+    let secret = mistakes.iter().filter(|mistake| mistake.secret);
+    let known = secret.filter_map(|mistake| mistake.place.clone()).filter(|(file, _)| *file == number);
+    hide::Hidden::for_others(&file.text, known.map(|(_, place)| place)).text
 }
 
 fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -127,7 +155,7 @@ fn read_file(path: &Path) -> Result<String, Box<Mistake>> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Mistake {
     let hint = match error.kind() {
-        io::ErrorKind::NotFound => "check the path given with --config",
+        io::ErrorKind::NotFound => "check the path given with --config, or in AUDITFERRY_CONFIG",
         io::ErrorKind::PermissionDenied => "the user that runs the agent must be able to read it",
         _ => "",
     };

@@ -3,6 +3,9 @@
 //! Promises: every method is one transaction, wholly and durably done or not at all; nobody is answered before COMMIT
 //! returned; methods take and give owned plain data. All times are milliseconds since 1970 in UTC ([`Millis`]).
 
+mod backup;
+#[cfg(test)]
+mod backup_tests;
 mod blocked;
 #[cfg(test)]
 mod blocked_tests;
@@ -11,6 +14,7 @@ mod confirm;
 mod contents;
 mod deliveries;
 mod error;
+mod facts;
 mod gaps;
 #[cfg(test)]
 mod group_tests;
@@ -20,6 +24,9 @@ mod overlap_tests;
 mod quarantine;
 #[cfg(test)]
 mod quarantine_tests;
+mod remove;
+#[cfg(test)]
+mod remove_tests;
 mod requests;
 mod requeue;
 mod retire;
@@ -41,12 +48,14 @@ use std::{
 
 use rusqlite::Connection;
 
+pub use backup::{BackupError, Copied, backup, restore};
 pub use blocked::{BlockNews, BlockTold};
 pub use books::{Account, Books, BudgetView, Imbalance, SinkView, StreamBooks};
 pub use confirm::Progress;
 pub use contents::{Counts, FetchTarget, Need};
 pub use deliveries::{Ask, Piece, Place, Stored};
 pub use error::LedgerError;
+pub use facts::facts;
 pub use gaps::{Gap, GapNews};
 pub use open::{DirectoryLock, Ground, OpenError, SCHEMA, ground, lock};
 pub use quarantine::{Quarantined, Refused, Selection};

@@ -10,12 +10,18 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use rustix::fs::FlockOperation;
 use thiserror::Error;
+use tracing::info;
 
+use super::backup;
+
+/// What brings schema n to n + 1, from 1 on. A step never changes once it was released; `schema.sql` is what the last one leads to.
+const STEPS: &[&str] = &[];
 /// The newest schema that this build knows, kept in SQLite's `user_version`.
-pub const SCHEMA: i64 = 1;
+pub const SCHEMA: i64 = 1 + STEPS.len() as i64;
 /// More than there are different statements in `ledger/`: each is compiled once per connection.
 pub(super) const STATEMENTS: usize = 128;
-const FILE: &str = "ledger.sqlite";
+pub(super) const FILE: &str = "ledger.sqlite";
+pub(super) const LOCK: &str = "lock";
 
 /// Why the ledger can't be opened. Exit code 3.
 #[derive(Debug, Error)]
@@ -43,6 +49,16 @@ pub enum OpenError {
         file: PathBuf,
         /// Its schema version.
         found: i64,
+    },
+    /// It could not be brought to this version's schema.
+    #[error("the ledger {} can't be brought from schema {found} to {SCHEMA}, and is as it was: {cause}; go on with the auditferry that wrote it, and ask for help", file.display())]
+    Upgrade {
+        /// The ledger.
+        file: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// What happened.
+        cause: String,
     },
     /// Nothing there to read.
     #[error("there is no ledger in {}; has `auditferry run` been started with this state_dir?", dir.display())]
@@ -80,7 +96,7 @@ pub fn lock(dir: &Path) -> Result<DirectoryLock, OpenError> {
         return Err(OpenError::Network { dir: dir.to_owned(), kind });
     }
     let options =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"));
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK));
     let mut file = options.map_err(directory)?;
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut holder = String::new();
@@ -174,7 +190,15 @@ pub(super) fn writer(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
     // the version first: of a newer file nothing may be changed
     let found = version(&connection, &file)?;
     prepare(&connection).map_err(|cause| OpenError::Sqlite { file: file.clone(), cause })?;
-    migrate(&connection, found).map_err(sqlite)?;
+    match found {
+        0 => migrate(&connection, found).map_err(sqlite)?,
+        SCHEMA => {}
+        _ => upgrade(&connection, &file, found, STEPS).map_err(|cause| OpenError::Upgrade {
+            file: file.clone(),
+            found,
+            cause,
+        })?,
+    }
     Ok((connection, file))
 }
 
@@ -218,7 +242,28 @@ pub(super) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Brings an older or empty ledger to [`SCHEMA`], in one transaction.
+/// Brings an older ledger up to what the steps lead to: all of them or none, after a copy that an older auditferry can go on with.
+pub(super) fn upgrade(connection: &Connection, file: &Path, found: i64, steps: &[&str]) -> Result<(), String> {
+    let kept = file.with_file_name(format!("ledger-schema-{found}.sqlite"));
+    // one that is there was made by a try that failed: the ledger may have gone on since
+    backup::copy(connection, &kept).map_err(|error| error.to_string())?;
+    let newest = 1 + steps.len() as i64;
+    let steps: String = steps.iter().skip((found - 1).max(0) as usize).copied().collect();
+    let done = connection.execute_batch(&format!("BEGIN IMMEDIATE;{steps}PRAGMA user_version = {newest}; COMMIT;"));
+    if let Err(error) = done {
+        if !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK").map_err(|error| error.to_string())?;
+        }
+        return Err(error.to_string());
+    }
+    let copy = kept.display();
+    info!(
+        "the ledger was brought from schema {found} to {newest}; {copy} is what it was: delete it once you will not go back"
+    );
+    Ok(())
+}
+
+/// Brings an empty ledger to [`SCHEMA`], in one transaction.
 pub(super) fn migrate(connection: &Connection, found: i64) -> rusqlite::Result<()> {
     if found == 0 {
         let schema = include_str!("schema.sql");
@@ -237,8 +282,8 @@ pub(super) fn reader(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// A reader for a command, with the checks that `run` makes.
-pub(super) fn command_reader(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
+/// A reader for whoever copies it, of an older schema too, with the checks that `run` makes; and the schema.
+pub(super) fn copied(dir: &Path) -> Result<(Connection, PathBuf, i64), OpenError> {
     let file = dir.join(FILE);
     // a directory that this user may not look into is not one without a ledger
     let there = file.try_exists().map_err(|cause| OpenError::Directory { dir: dir.to_owned(), cause })?;
@@ -247,7 +292,19 @@ pub(super) fn command_reader(dir: &Path) -> Result<(Connection, PathBuf), OpenEr
     }
     let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };
     let connection = reader(&file).map_err(sqlite)?;
-    version(&connection, &file)?;
+    let found = version(&connection, &file)?;
+    Ok((connection, file, found))
+}
+
+/// A reader for a command that reads what is in it.
+pub(super) fn command_reader(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
+    let (connection, file, found) = copied(dir)?;
+    if found < SCHEMA {
+        let cause = format!(
+            "it has an older schema than {SCHEMA}: start this auditferry's agent once, which brings it up to date"
+        );
+        return Err(OpenError::Sqlite { file, cause });
+    }
     Ok((connection, file))
 }
 
@@ -259,12 +316,6 @@ pub(super) fn asker(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
     let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&file, flags).map_err(sqlite)?;
-    if version(&connection, &file)? != SCHEMA {
-        let cause = format!(
-            "it has an older schema than {SCHEMA}: start this auditferry's agent once, which brings it up to date"
-        );
-        return Err(OpenError::Sqlite { file, cause });
-    }
     prepare(&connection).map_err(|cause| OpenError::Sqlite { file: file.clone(), cause })?;
     Ok((connection, file))
 }
@@ -273,14 +324,14 @@ pub(super) fn asker(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
 ///
 /// Until the first release schema 1 grows in place: a ledger of an earlier build of the unreleased product has the number and lacks
 /// tables. That is said in plain words here, instead of as a broken ledger by the first call that misses something. From the first
-/// release on `schema.sql` is frozen per version, and a change is a step in [`migrate`].
-fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
+/// release on `schema.sql` changes with a step in [`STEPS`] only.
+pub(super) fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
     let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.to_owned(), cause: cause.to_string() };
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
     if found > SCHEMA {
         return Err(OpenError::Newer { file: file.to_owned(), found });
     }
-    let newest = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'blocked')";
+    let newest = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('tenant') WHERE name = 'removed_at')";
     if found == SCHEMA && !connection.query_row(newest, [], |row| row.get::<_, bool>(0)).map_err(sqlite)? {
         let cause = "it was made by an unreleased auditferry whose schema was never published; move state_dir away and start anew";
         return Err(OpenError::Sqlite { file: file.to_owned(), cause: cause.into() });

@@ -335,19 +335,23 @@ pub(super) fn drop(
     lose(connection, choose(connection, selection, false)?, "dropped by an operator", request, now)
 }
 
-/// The same for whatever a sink has in quarantine.
+/// Whose records [`drop_all`] takes, by a key: all of a sink.
+pub(super) const OF_SINK: &str = "q.sink = ?1";
+/// All of a tenant.
+pub(super) const OF_TENANT: &str = "q.stream IN (SELECT id FROM stream WHERE tenant = ?1)";
+
+/// The same for whatever there is.
 pub(super) fn drop_all(
     connection: &Connection,
-    sink: i64,
+    (which, key): (&str, i64),
     reason: &'static str,
     request: i64,
     now: Millis,
 ) -> Result<u64, LedgerError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT q.id, q.sink, q.stream, NULL, q.content_type, q.content_id, q.created, q.bytes FROM quarantine q
-         WHERE q.sink = ?1 ORDER BY q.id LIMIT ?2",
-    )?;
-    let rows = statement.query_map(params![sink, SLICE as i64], chosen)?.collect::<rusqlite::Result<_>>()?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT q.id, q.sink, q.stream, NULL, q.content_type, q.content_id, q.created, q.bytes FROM quarantine q WHERE {which} ORDER BY q.id LIMIT ?2"
+    ))?;
+    let rows = statement.query_map(params![key, SLICE as i64], chosen)?.collect::<rusqlite::Result<_>>()?;
     lose(connection, rows, reason, request, now)
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Ledger, LedgerError, Millis, Selection, quarantine, retire};
+use super::{Ledger, LedgerError, Millis, Selection, quarantine, remove, retire};
 
 /// What a person wants done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,12 +20,22 @@ pub enum Wanted {
         /// Its name.
         name: String,
     },
+    /// Remove what is held of a tenant that is gone from the configuration; what it is owed becomes gaps.
+    RemoveTenant {
+        /// Its GUID, lower case.
+        tenant: String,
+        /// Also while something is owed of it.
+        lose_owed: bool,
+    },
 }
 
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, selection) = match self {
             Wanted::RetireSink { name } => return write!(f, "retire-sink {name}"),
+            Wanted::RemoveTenant { tenant, lose_owed } => {
+                return write!(f, "remove-tenant {tenant}{}", if *lose_owed { " --lose-owed" } else { "" });
+            }
             Wanted::QuarantineRetry(selection) => ("retry", selection),
             Wanted::QuarantineDrop(selection) => ("drop", selection),
         };
@@ -176,6 +186,7 @@ fn work(
 ) -> Result<Step, LedgerError> {
     let (records, stay) = match wanted {
         Wanted::RetireSink { name } => return retire::step(connection, id, name, sink, now),
+        Wanted::RemoveTenant { tenant, lose_owed } => return remove::step(connection, id, tenant, *lose_owed, now),
         Wanted::QuarantineRetry(selection) => {
             let moved = quarantine::retry(connection, selection, now)?;
             (moved, moved == 0 && quarantine::is_left(connection, selection)?)
@@ -218,6 +229,9 @@ fn outcome(wanted: Option<Wanted>, done: i64, contents: i64) -> String {
         Some(Wanted::RetireSink { .. }) => {
             format!("retired: {done} records and {contents} contents that were never read became gaps")
         }
+        Some(Wanted::RemoveTenant { .. }) => format!(
+            "its data is removed: {done} records and {contents} contents that were never read became gaps; books and gaps stay"
+        ),
         Some(Wanted::QuarantineRetry(_)) => format!("{done} records are owed to their sinks again, encoded anew"),
         Some(Wanted::QuarantineDrop(_)) => format!("{done} records were given up and are in a gap"),
         None => String::new(),

@@ -13,8 +13,18 @@ use super::{
 const SLICE: usize = 100;
 const SLICE_BYTES: i64 = 8 << 20;
 
-const STORED: &str = "its sink was retired by an operator";
-const UNREAD: &str = "its sink was retired by an operator, and it was never read";
+/// Why a person had something given up.
+pub(super) struct Reasons {
+    /// Its records are known.
+    pub(super) stored: &'static str,
+    /// It was never read: nobody knows what was in it.
+    pub(super) unread: &'static str,
+}
+
+const REASONS: Reasons = Reasons {
+    stored: "its sink was retired by an operator",
+    unread: "its sink was retired by an operator, and it was never read",
+};
 
 /// One bounded step. The first one decides, and marks the sink as retired: from there on its name is free for a new one, and only
 /// this request goes on with it.
@@ -28,7 +38,7 @@ pub(super) fn step(
     let Some(sink) = begun else { return begin(connection, request, name, now) };
     let ended = deliveries_of(connection, sink)?;
     if ended.is_empty() {
-        let records = quarantine::drop_all(connection, sink, STORED, request, now)?;
+        let records = quarantine::drop_all(connection, (quarantine::OF_SINK, sink), REASONS.stored, request, now)?;
         return Ok(Step { records, contents: 0, end: (records == 0).then_some(Ok(String::new())) });
     }
     let mut step = Step::default();
@@ -62,16 +72,33 @@ fn begin(connection: &Connection, request: i64, name: &str, now: Millis) -> Resu
     Ok(Step::default())
 }
 
-struct Owed {
+/// An open delivery.
+pub(super) struct Owed {
     content: i64,
     stream: i64,
     created: Millis,
-    progress: i64,
+    pub(super) progress: i64,
     ready: bool,
     state: i64,
     bytes: i64,
     /// `None`: not known, it was never stored.
-    records: Option<i64>,
+    pub(super) records: Option<i64>,
+}
+
+impl Owed {
+    /// From the columns content, stream, created, progress, ready, state, bytes, records, the first of them number `at`.
+    pub(super) fn read(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Owed> {
+        Ok(Owed {
+            content: row.get(at)?,
+            stream: row.get(at + 1)?,
+            created: row.get(at + 2)?,
+            progress: row.get(at + 3)?,
+            ready: row.get(at + 4)?,
+            state: row.get(at + 5)?,
+            bytes: row.get(at + 6)?,
+            records: row.get(at + 7)?,
+        })
+    }
 }
 
 fn deliveries_of(connection: &Connection, sink: i64) -> Result<Vec<Owed>, LedgerError> {
@@ -84,16 +111,7 @@ fn deliveries_of(connection: &Connection, sink: i64) -> Result<Vec<Owed>, Ledger
     while bytes < SLICE_BYTES
         && let Some(row) = rows.next()?
     {
-        let owed = Owed {
-            content: row.get(0)?,
-            stream: row.get(1)?,
-            created: row.get(2)?,
-            progress: row.get(3)?,
-            ready: row.get(4)?,
-            state: row.get(5)?,
-            bytes: row.get(6)?,
-            records: row.get(7)?,
-        };
+        let owed = Owed::read(row, 0)?;
         bytes += owed.bytes;
         found.push(owed);
     }
@@ -101,22 +119,35 @@ fn deliveries_of(connection: &Connection, sink: i64) -> Result<Vec<Owed>, Ledger
 }
 
 fn end(connection: &Connection, request: i64, sink: i64, owed: &Owed, now: Millis) -> Result<(), LedgerError> {
+    lose(connection, request, sink, owed, &REASONS, now)?;
+    // one whose ids are being entered ends with the last of them: they must not be left half entered
+    if owed.state != ENTERING {
+        deliveries::finish_content(connection, owed.content)?;
+    }
+    Ok(())
+}
+
+/// Ends a delivery as lost, with its gap. What becomes of the content is the caller's.
+pub(super) fn lose(
+    connection: &Connection,
+    request: i64,
+    sink: i64,
+    owed: &Owed,
+    reasons: &Reasons,
+    now: Millis,
+) -> Result<(), LedgerError> {
     let lost = owed.records.map(|records| records - owed.progress);
     deliveries::mark_lost(connection, sink, owed.content, owed.stream, lost)?;
     if owed.ready {
         connection.prepare_cached("UPDATE sink SET ahead = ahead - ?2 WHERE id = ?1")?.execute([sink, owed.bytes])?;
     }
-    let reason = if lost.is_some() { STORED } else { UNREAD };
+    let reason = if lost.is_some() { reasons.stored } else { reasons.unread };
     let window = Found::window(owed.stream, owed.created, owed.created + 1, reason, false);
     let found =
         Found { sink: Some(sink), content: Some(owed.content), records: lost, request: Some(request), ..window };
     gaps::record(connection, &found, now)?;
     if lost.is_none() {
         gaps::lost_content(connection, owed.stream, sink, reason)?;
-    }
-    // one whose ids are being entered ends with the last of them: they must not be left half entered
-    if owed.state != ENTERING {
-        deliveries::finish_content(connection, owed.content)?;
     }
     Ok(())
 }

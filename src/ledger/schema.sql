@@ -1,5 +1,9 @@
 -- Schema 1. Times are milliseconds since 1970 (UTC). Every row but the agent's own hangs under one tenant.
-CREATE TABLE tenant (id INTEGER PRIMARY KEY, guid TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE tenant (
+  id INTEGER PRIMARY KEY, guid TEXT NOT NULL UNIQUE,
+  configured INTEGER NOT NULL DEFAULT 0,
+  removed_at INTEGER                          -- an operator had its data removed; its books and gaps stay
+) STRICT;
 
 -- A sink is its name, until it is retired: the same name is then a new sink. `ahead`: compressed bytes stored and still owed to it.
 CREATE TABLE sink (

@@ -8,7 +8,7 @@ use crate::fetch::chunk::{ChunkBuilder, Frame};
 pub(super) const T: Millis = 1_700_000_000_000;
 pub(super) const HOUR: Millis = 3_600_000;
 pub(super) const DAY: Millis = 24 * HOUR;
-const TENANT: &str = "41463f53-8812-40f4-890f-865bf6e35190";
+pub(super) const TENANT: &str = "41463f53-8812-40f4-890f-865bf6e35190";
 
 pub(super) struct Story {
     pub(super) ledger: Ledger,

@@ -126,7 +126,80 @@ fn files_that_can_not_be_read_are_named() {
 fn a_wrong_command_line_is_a_mistake_of_configuration() {
     let folder = tempfile::tempdir().expect("a folder");
     let (code, _, err) = check(folder.path(), &[], None);
-    assert!(code == 2 && err.contains("--config <FILE>"), "{code} {err}");
+    assert_eq!(
+        (code, err.as_str()),
+        (
+            2,
+            "error: no configuration was given\n |\n = help: give a file or folder: --config FILE, or name it in the environment: AUDITFERRY_CONFIG=FILE\n\n1 mistake in the configuration\n"
+        )
+    );
+    let (code, _, err) = check(folder.path(), &["--confgi", "a.toml"], None);
+    assert!(code == 2 && err.contains("--confgi"), "{code} {err}");
+}
+
+/// The environment names what `--config` does not, for every command that takes it; a flag counts more.
+#[test]
+fn the_environment_names_the_configuration_where_no_flag_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (front, sink) = GOOD.split_at(GOOD.find("[[sink]]").expect("it has one"));
+    // sources on a sink, one of several, each in a file of its own
+    let other = front[front.find("[[source]]").expect("it has one")..]
+        .replace("contoso", "fabrikam")
+        .replace("41463F53", "51463F53");
+    fs::create_dir(folder.path().join("etc")).expect("made");
+    for (name, text) in [
+        ("etc/10-front.toml", front),
+        ("etc/20-other.toml", other.as_str()),
+        ("sink.toml", &(sink.to_string() + "sources = [\"fabrikam\"]\n")),
+        ("wrong.toml", "[agent]\nstat_dir = 1\n"),
+    ] {
+        fs::write(folder.path().join(name), text).expect("written");
+    }
+    let run = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = Command::cargo_bin("auditferry").expect("the binary is built");
+        command.current_dir(folder.path()).env("O365_SECRET", "x").env_remove("AUDITFERRY_CONFIG").args(arguments);
+        if let Some(variable) = variable {
+            command.env("AUDITFERRY_CONFIG", variable);
+        }
+        let output = command.output().expect("it runs");
+        let words = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        (output.status.code(), words(&output.stdout), words(&output.stderr))
+    };
+    let (code, out, err) = run(&["check"], Some("etc:sink.toml"));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("source contoso\n") && out.contains("source fabrikam\n"), "{out}");
+    assert!(out.lines().any(|line| line == "  sources              fabrikam"), "{out}");
+    assert_eq!(run(&["check", "--config", "etc", "--config", "sink.toml"], Some("wrong.toml")).0, Some(0));
+    assert_eq!(run(&["check"], Some("wrong.toml:sink.toml")).0, Some(2));
+    let (code, _, err) = run(&["check"], Some("gone.toml"));
+    assert!(code == Some(2) && err.contains("can't read gone.toml") && err.contains("AUDITFERRY_CONFIG"), "{err}");
+    for command in [
+        &["run"][..],
+        &["check"],
+        &["status"],
+        &["sinks"],
+        &["quarantine", "list"],
+        &["quarantine", "show", "1"],
+        &["quarantine", "retry", "1"],
+        &["quarantine", "drop", "1"],
+        &["retire-sink", "x"],
+        &["remove-tenant", "x"],
+        &["backup", "x"],
+        &["restore", "x"],
+        &["support-bundle", "--output", "bundle"],
+    ] {
+        // a bundle is made whatever is wrong
+        if command[0] == "support-bundle" {
+            assert_eq!(run(command, None).0, Some(0));
+            continue;
+        }
+        for variable in [None, Some("")] {
+            let (code, _, err) = run(command, variable);
+            assert!(code == Some(2) && err.contains("no configuration was given"), "{command:?}: {err}");
+        }
+        let (_, _, err) = run(command, Some("wrong.toml"));
+        assert!(err.contains("unknown key `stat_dir`"), "{command:?}: {err}");
+    }
 }
 
 #[test]

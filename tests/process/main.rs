@@ -13,6 +13,7 @@ mod full;
 mod gone;
 mod kill;
 mod ledger;
+mod life;
 mod logs;
 mod memory;
 mod metrics;

@@ -17,7 +17,10 @@ const BLOCK: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct Appender {
     path: PathBuf,
+    mode: u32,
     file: File,
+    /// Its length after what was written last: shorter means that somebody cut it.
+    length: u64,
 }
 
 impl Appender {
@@ -72,35 +75,58 @@ impl Appender {
             let synced = folder.and_then(File::open).and_then(|folder| folder.sync_all());
             synced.map_err(|error| in_words("make durable the name of", error))?;
         }
-        Ok(Appender { path, file })
+        Ok(Appender { path, mode, file, length: whole })
     }
 
-    /// Appends `lines` (whole ones) and makes them durable. After an error the file holds what it held before, as far
-    /// as the operating system lets that be restored; what it doesn't, the next `open` mends.
+    /// Appends `lines` (whole ones) and makes them durable. A file that was moved away or deleted since the last call is rotation, no
+    /// failure: a new one is begun. After an error the file holds what it held before, as far as the operating system lets that
+    /// be restored; what it doesn't, the next `open` mends.
     pub fn append(&mut self, lines: &[u8]) -> Result<(), SinkError> {
-        let here = same_file(&self.path, &self.file).map_err(|error| words(&self.path, "look at", &error))?;
-        if !here {
-            return Err(SinkError::retry(format!(
-                "{} was moved away or deleted: a new file is begun",
-                self.path.display()
-            )));
+        self.append_and(lines, || {})
+    }
+
+    /// `meanwhile` runs when the lines are written and nothing is said yet: where a test puts what others may do then.
+    fn append_and(&mut self, lines: &[u8], meanwhile: impl FnOnce()) -> Result<(), SinkError> {
+        if !self.is_here()? {
+            *self = Appender::open(self.path.clone(), self.mode)?;
         }
-        let before = self.file.metadata().map_err(|error| words(&self.path, "look at", &error))?.len();
+        let before = self.now_long()?;
+        if before < self.length {
+            return Err(self.cut("since the last batch, and what was written between a copy and the cut is in neither"));
+        }
         let written = self.file.write_all(lines).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             // best effort: the agent drops this appender, and `open` cuts what is left of the line
             let _ = self.file.set_len(before);
             return Err(words(&self.path, "write", &error));
         }
-        // deleted meanwhile: the bytes are in a file without a name, and gone with it. Renamed meanwhile: they are kept
-        let links = self.file.metadata().map_err(|error| words(&self.path, "look at", &error))?.nlink();
-        if links == 0 {
-            return Err(SinkError::retry(format!(
-                "{} was deleted while it was written: a new file is begun",
-                self.path.display()
-            )));
+        meanwhile();
+        // moved away meanwhile: whoever compresses it may have read it before the lines were there, and delete it. Twice is better than never
+        if !self.is_here()? {
+            let what = format!("{} was moved away or deleted while it was written", self.path.display());
+            return Err(SinkError::retry(what + ": the batch goes into a new file"));
+        }
+        self.length = self.now_long()?;
+        if self.length < before + lines.len() as u64 {
+            return Err(self.cut("while it was written: the batch is written again"));
         }
         Ok(())
+    }
+
+    fn is_here(&self) -> Result<bool, SinkError> {
+        same_file(&self.path, &self.file).map_err(|error| words(&self.path, "look at", &error))
+    }
+
+    fn now_long(&self) -> Result<u64, SinkError> {
+        Ok(self.file.metadata().map_err(|error| words(&self.path, "look at", &error))?.len())
+    }
+
+    /// Said once a cut, since the agent opens the file anew after an error.
+    fn cut(&self, when: &str) -> SinkError {
+        SinkError::retry(format!(
+            "{} was cut by another program (copytruncate?) {when}; rotate by renaming it",
+            self.path.display()
+        ))
     }
 }
 
@@ -165,7 +191,7 @@ pub(crate) fn words(path: &Path, doing: &str, error: &io::Error) -> SinkError {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::{io::Cursor, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -187,23 +213,101 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_moved_and_a_deleted_file_are_noticed() {
+    fn read(folder: &tempfile::TempDir, name: &str) -> String {
+        fs::read_to_string(folder.path().join(name)).expect("read")
+    }
+
+    /// A folder, the file in it with one line, and who writes it.
+    fn begun() -> (tempfile::TempDir, PathBuf, Appender) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("events");
         let mut appender = Appender::open(path.clone(), 0o640).expect("opened");
         appender.append(b"one\n").expect("written");
+        (folder, path, appender)
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew_in_the_same_call() {
+        let (folder, path, mut appender) = begun();
         fs::rename(&path, folder.path().join("events.1")).expect("moved");
-        let error = appender.append(b"two\n").expect_err("it is moved");
+        appender.append(b"two\n").expect("rotation is no failure");
+        appender.append(b"three\n").expect("written");
+        assert_eq!((read(&folder, "events.1").as_str(), read(&folder, "events").as_str()), ("one\n", "two\nthree\n"));
+        // the lock went along: the file that was moved away is free, the new one is not
+        assert!(Appender::open(folder.path().join("events.1"), 0o640).is_ok());
+        assert!(Appender::open(path, 0o640).is_err());
+    }
+
+    #[test]
+    fn a_deleted_and_a_replaced_file_are_begun_anew_too() {
+        let (folder, path, mut appender) = begun();
+        fs::remove_file(&path).expect("deleted");
+        appender.append(b"two\n").expect("written");
+        assert_eq!(read(&folder, "events"), "two\n");
+        // as `create` of logrotate does, with permissions of its own
+        fs::rename(&path, folder.path().join("events.1")).expect("moved");
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).expect("created");
+        appender.append(b"three\n").expect("written");
+        assert_eq!((read(&folder, "events.1").as_str(), read(&folder, "events").as_str()), ("two\n", "three\n"));
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o600, "they are kept");
+        // another file put in its place, with a torn line of another program
+        fs::write(folder.path().join("other"), "old\ntorn").expect("written");
+        fs::rename(folder.path().join("other"), &path).expect("replaced");
+        appender.append(b"four\n").expect("written");
+        assert_eq!(read(&folder, "events"), "old\nfour\n");
+    }
+
+    #[test]
+    fn what_is_moved_away_while_it_is_written_is_written_again() {
+        let (folder, path, mut appender) = begun();
+        let gone = || fs::rename(&path, folder.path().join("events.1")).expect("moved");
+        let error = appender.append_and(b"two\n", gone).expect_err("who compresses it may not have seen the line");
         assert!(
-            matches!(&error, SinkError::Retry { cause, .. } if cause.0.contains("moved away or deleted")),
+            matches!(&error, SinkError::Retry { untaken, cause, .. } if untaken.is_empty() && cause.0.contains("moved away or deleted while it was written")),
             "{error}"
         );
-        drop(appender);
         let mut appender = Appender::open(path.clone(), 0o640).expect("opened");
         appender.append(b"two\n").expect("written");
-        assert_eq!(fs::read(folder.path().join("events.1")).expect("read"), b"one\n");
-        assert_eq!(fs::read(&path).expect("read"), b"two\n");
+        let error = appender.append_and(b"three\n", || fs::remove_file(&path).expect("deleted")).expect_err("deleted");
+        assert!(matches!(&error, SinkError::Retry { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_cut_is_said_once_and_no_batch_is_lost_in_it() {
+        let (folder, path, mut appender) = begun();
+        let cut = || OpenOptions::new().write(true).truncate(true).open(&path).map(drop).expect("cut");
+        cut();
+        let error = appender.append(b"two\n").expect_err("it was cut");
+        assert!(
+            matches!(&error, SinkError::Retry { cause, .. } if cause.0.contains("was cut by another program (copytruncate?) since")),
+            "{error}"
+        );
+        assert_eq!(read(&folder, "events"), "", "the batch was not begun");
+        drop(appender);
+        let mut appender = Appender::open(path.clone(), 0o640).expect("opened");
+        appender.append(b"two\n").expect("from its new beginning on, no hole before it");
+        assert_eq!(read(&folder, "events"), "two\n");
+        let error = appender.append_and(b"three\n", cut).expect_err("cut between the write and its end");
+        assert!(error.to_string().contains("while it was written"), "{error}");
+    }
+
+    #[test]
+    fn permissions_that_change_stop_nobody_who_writes_and_are_said_when_a_new_file_is_due() {
+        let (folder, path, mut appender) = begun();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("changed");
+        appender.append(b"two\n").expect("it is open");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("changed");
+        assert_eq!(read(&folder, "events"), "one\ntwo\n");
+        // the folder is gone, and nothing can be begun in it
+        fs::rename(folder.path(), folder.path().with_extension("away")).expect("moved");
+        let error = appender.append(b"three\n").expect_err("no folder");
+        fs::rename(folder.path().with_extension("away"), folder.path()).expect("moved back");
+        assert!(
+            matches!(&error, SinkError::Blocked { cause } if cause.0.ends_with("is not there; create it [FilePath]")),
+            "{error}"
+        );
+        appender.append(b"three\n").expect("back again");
+        assert_eq!(read(&folder, "events"), "one\ntwo\nthree\n");
     }
 
     #[test]
@@ -242,7 +346,7 @@ mod tests {
     fn a_full_disk_takes_nothing_and_says_so() {
         // the one file that is always full; it is no regular one, so it is opened past `open`
         let Ok(file) = OpenOptions::new().append(true).open("/dev/full") else { return };
-        let mut appender = Appender { path: "/dev/full".into(), file };
+        let mut appender = Appender { path: "/dev/full".into(), mode: 0o640, file, length: 0 };
         let error = appender.append(b"one\n").expect_err("full");
         assert!(matches!(&error, SinkError::Retry { cause, .. } if cause.0.contains("the disk is full")), "{error}");
     }

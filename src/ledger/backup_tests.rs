@@ -1,0 +1,144 @@
+//! Copies of the ledger: made beside a writer, put back, made before an upgrade.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use rusqlite::Connection;
+
+use super::{open, *};
+
+fn sql(file: &Path, statements: &str) {
+    Connection::open(file).unwrap().execute_batch(statements).unwrap();
+}
+
+fn tenants(file: &Path) -> Vec<String> {
+    let connection = Connection::open(file).unwrap();
+    let mut statement = connection.prepare("SELECT guid FROM tenant ORDER BY guid").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+}
+
+#[test]
+fn a_copy_beside_a_writer_holds_what_is_in_the_log_only_and_is_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, file) = open::writer(dir.path()).unwrap();
+    writer.execute("INSERT INTO tenant (guid) VALUES ('committed')", []).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE; INSERT INTO tenant (guid) VALUES ('not committed')").unwrap();
+    let copy = dir.path().join("copy");
+    let copied = backup(dir.path(), &copy).unwrap();
+    assert_eq!((copied.schema, copied.bytes), (SCHEMA, fs::metadata(&copy).unwrap().len()));
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(tenants(&copy), ["committed"]);
+    writer.execute_batch("COMMIT").unwrap();
+    // why a copy of the file alone is none
+    fs::copy(&file, dir.path().join("plain")).unwrap();
+    let plain = Connection::open(dir.path().join("plain")).unwrap();
+    assert!(plain.query_row("SELECT count(*) FROM tenant", [], |row| row.get::<_, i64>(0)).is_err());
+    let twice = backup(dir.path(), &copy).unwrap_err().to_string();
+    assert_eq!(twice, format!("{} is there already: give another name, or move it away", copy.display()));
+    let nowhere = backup(dir.path(), &dir.path().join("gone/copy")).unwrap_err().to_string();
+    assert!(nowhere.contains("can't be written: No such file or directory"), "{nowhere}");
+    let missing = backup(&dir.path().join("gone"), &dir.path().join("c")).unwrap_err().to_string();
+    assert!(missing.starts_with("there is no ledger in "), "{missing}");
+}
+
+#[test]
+fn a_copy_is_put_back_whole_and_what_was_there_is_kept_with_its_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, file) = open::writer(dir.path()).unwrap();
+    writer.execute("INSERT INTO tenant (guid) VALUES ('old')", []).unwrap();
+    let copy = dir.path().join("copy");
+    backup(dir.path(), &copy).unwrap();
+    writer.execute("INSERT INTO tenant (guid) VALUES ('new')", []).unwrap();
+    // the process died: its log stays
+    std::mem::forget(writer);
+    assert!(dir.path().join("ledger.sqlite-wal").exists());
+    let held = lock(dir.path()).unwrap();
+    let restored = restore(dir.path(), &copy, &held).unwrap();
+    let aside = dir.path().join("replaced.sqlite");
+    assert_eq!(restored.replaced.as_deref(), Some(aside.as_path()));
+    assert!(!dir.path().join("ledger.sqlite-wal").exists(), "the log of another file would destroy this one");
+    assert_eq!((tenants(&file), tenants(&aside)), (vec!["old".to_owned()], vec!["new".to_owned(), "old".to_owned()]));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(open::writer(dir.path()).unwrap());
+    let again = restore(dir.path(), &copy, &held).unwrap_err().to_string();
+    assert_eq!(again, format!("{} is there already: give another name, or move it away", aside.display()));
+}
+
+#[test]
+fn what_is_no_whole_ledger_of_this_or_an_older_version_is_not_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, file) = open::writer(dir.path()).unwrap();
+    writer.execute("INSERT INTO tenant (guid) VALUES ('here')", []).unwrap();
+    let held = lock(dir.path()).unwrap();
+    let copy = dir.path().join("copy");
+    backup(dir.path(), &copy).unwrap();
+    let whole = fs::read(&copy).unwrap();
+    for (content, words) in [
+        (b"not a database, but longer than its head would be".to_vec(), "file is not a database"),
+        (whole[..whole.len() / 2].to_vec(), "malformed"),
+        (Vec::new(), "it holds no schema of auditferry"),
+    ] {
+        fs::write(&copy, content).unwrap();
+        let refused = restore(dir.path(), &copy, &held).unwrap_err().to_string();
+        assert!(refused.contains("is no whole ledger: ") && refused.contains(words), "{refused}");
+    }
+    fs::write(&copy, whole).unwrap();
+    sql(&copy, "PRAGMA user_version = 9");
+    let refused = restore(dir.path(), &copy, &held).unwrap_err().to_string();
+    assert!(refused.contains("has schema 9, this auditferry knows up to"), "{refused}");
+    let refused = restore(dir.path(), &dir.path().join("gone"), &held).unwrap_err().to_string();
+    assert!(refused.contains("there is no such file"), "{refused}");
+    assert_eq!(tenants(&file), ["here"], "nothing was changed");
+    assert!(!dir.path().join("replaced.sqlite").exists());
+}
+
+#[test]
+fn an_upgrade_copies_first_and_is_all_or_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (connection, file) = open::writer(dir.path()).unwrap();
+    connection.execute("INSERT INTO tenant (guid) VALUES ('kept')", []).unwrap();
+    let kept = dir.path().join("ledger-schema-1.sqlite");
+    let steps =
+        ["ALTER TABLE tenant ADD COLUMN one TEXT;", "UPDATE tenant SET one = 'x'; ALTER TABLE gone ADD COLUMN x TEXT;"];
+    let error = open::upgrade(&connection, &file, 1, &steps).unwrap_err();
+    assert!(error.contains("no such table: gone"), "{error}");
+    let version = |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    assert_eq!(version(&connection), Ok(1));
+    assert!(connection.prepare("SELECT one FROM tenant").is_err(), "nothing of it is there");
+    assert_eq!(tenants(&kept), ["kept"]);
+    // the ledger went on with the old version; the copy is made anew
+    connection.execute("INSERT INTO tenant (guid) VALUES ('later')", []).unwrap();
+    let steps = [steps[0], "UPDATE tenant SET one = guid; CREATE TABLE two (x TEXT) STRICT;"];
+    open::upgrade(&connection, &file, 1, &steps).unwrap();
+    assert_eq!(version(&connection), Ok(3));
+    let two: i64 = connection.query_row("SELECT count(*) FROM tenant WHERE one = guid", [], |row| row.get(0)).unwrap();
+    assert_eq!((two, tenants(&kept)), (2, vec!["kept".to_owned(), "later".to_owned()]));
+    // from the second version only what is missing is done
+    connection.execute_batch("PRAGMA user_version = 2; DROP TABLE two").unwrap();
+    open::upgrade(&connection, &file, 2, &steps).unwrap();
+    assert_eq!(version(&connection), Ok(3));
+    drop(connection);
+    // this version refuses it, and the copy leads back
+    let refused = open::writer(dir.path()).unwrap_err().to_string();
+    assert!(refused.contains("has schema 3, this auditferry knows up to"), "{refused}");
+    restore(dir.path(), &kept, &lock(dir.path()).unwrap()).unwrap();
+    drop(open::writer(dir.path()).unwrap());
+    assert_eq!(tenants(&file), ["kept", "later"]);
+}
+
+#[test]
+fn an_upgrade_without_room_for_its_copy_is_not_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let (connection, file) = open::writer(dir.path()).unwrap();
+    // a folder of the copy's name: nothing can be put there
+    fs::create_dir(dir.path().join("ledger-schema-1.sqlite")).unwrap();
+    let error = open::upgrade(&connection, &file, 1, &["ALTER TABLE tenant ADD COLUMN one TEXT;"]).unwrap_err();
+    assert!(error.contains("ledger-schema-1.sqlite can't be written"), "{error}");
+    assert!(connection.prepare("SELECT one FROM tenant").is_err());
+    let words = OpenError::Upgrade { file: "/s/ledger.sqlite".into(), found: 1, cause: "why".into() }.to_string();
+    assert_eq!(
+        words,
+        format!(
+            "the ledger /s/ledger.sqlite can't be brought from schema 1 to {SCHEMA}, and is as it was: why; go on with the auditferry that wrote it, and ask for help"
+        )
+    );
+}
