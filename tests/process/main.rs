@@ -15,6 +15,7 @@ mod ledger;
 mod logs;
 mod memory;
 mod metrics;
+mod notify;
 mod poison;
 mod quarantine;
 mod receivers;
