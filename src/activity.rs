@@ -21,6 +21,8 @@ pub struct Hints {
     pub deliver: Notify,
     /// There may be something to drop, forget or announce.
     pub sweep: Notify,
+    /// The loops have started.
+    started: Notify,
 }
 
 /// How one sink fares.
@@ -170,9 +172,19 @@ impl Activity {
         self.lock().pulses.iter().filter(|(_, pulse)| hung(pulse)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The agent starts now.
+    /// The loops have started; the agent was started at `now`.
     pub fn started(&self, now: Millis) {
         self.lock().started = Some(now);
+        self.hints.started.notify_waiters();
+    }
+
+    /// Resolves once the loops have started.
+    pub async fn begun(&self) {
+        // made before the look: it hears what is told after it was made
+        let told = self.hints.started.notified();
+        if self.start().is_none() {
+            told.await;
+        }
     }
 
     /// When the agent started.

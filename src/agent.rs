@@ -213,7 +213,6 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         tenants: sink.tenants.clone(),
     });
     let (streams, sink_rows) = ledger.register(streams.collect(), specs.collect(), now).await?;
-    activity.started(now);
     let mut loops = JoinSet::new();
     let mut origins = BTreeMap::new();
     for source in sources {
@@ -272,6 +271,8 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         every: requests_every,
     };
     loops.spawn(requests.run(stop.clone()));
-    loops.spawn(Sweep { world: world.on("sweep"), ledger, body_budget, activity, sources: clocks }.run(stop.clone()));
+    let sweep = Sweep { world: world.on("sweep"), ledger, body_budget, activity: activity.clone(), sources: clocks };
+    loops.spawn(sweep.run(stop.clone()));
+    activity.started(now);
     Ok(loops)
 }

@@ -40,6 +40,7 @@ pub mod metrics;
 pub mod own_events;
 pub mod requests;
 pub mod retry;
+pub mod service_manager;
 pub mod simulator;
 pub mod sinks;
 pub mod source;

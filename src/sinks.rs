@@ -17,3 +17,28 @@ pub fn registry() -> Vec<SinkKind> {
         auditferry_sink_kafka::KIND,
     ]
 }
+
+/// Libraries of this build that security notices are written about, with their versions.
+pub fn libraries() -> Vec<(&'static str, String)> {
+    let rustls = env!("AUDITFERRY_RUSTLS");
+    [
+        ("SQLite", rusqlite::version().to_owned()),
+        ("rustls", if rustls.is_empty() { "of an unknown version" } else { rustls }.to_owned()),
+        #[cfg(any(feature = "kafka", feature = "kafka-system-openssl"))]
+        ("librdkafka", auditferry_sink_kafka::library_version()),
+        #[cfg(any(feature = "kafka", feature = "kafka-system-openssl"))]
+        ("OpenSSL", openssl().to_owned()),
+    ]
+    .into()
+}
+
+/// librdkafka's.
+#[cfg(any(feature = "kafka", feature = "kafka-system-openssl"))]
+fn openssl() -> &'static str {
+    // the package's version is `300.6.1+3.6.3`: its own, then that of what it builds
+    match env!("AUDITFERRY_OPENSSL").split_once('+') {
+        _ if cfg!(not(feature = "kafka")) => "of the system",
+        Some((_, version)) => version,
+        None => "of an unknown version",
+    }
+}

@@ -3,6 +3,8 @@
 //! A line that breaks a rule for a good reason says so at its end, or on the line above: `// tidy: REASON`. Where clippy knows the rule as
 //! well, its `#[expect(clippy::disallowed_methods, reason = …)]` right above is enough.
 
+#[path = "tidy/packaging.rs"]
+mod packaging;
 #[path = "tidy/promises.rs"]
 mod promises;
 #[path = "tidy/runbook.rs"]

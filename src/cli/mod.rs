@@ -4,11 +4,13 @@ mod asking;
 pub mod backup;
 pub mod check;
 mod check_files;
+mod completions;
 pub mod connect;
 pub mod demo;
 mod heap;
 mod ledger_args;
 mod logging;
+pub mod manual;
 pub mod map;
 pub mod quarantine;
 pub mod remove_tenant;
@@ -21,6 +23,7 @@ mod split;
 pub mod status;
 pub mod subscriptions;
 pub mod support_bundle;
+mod version;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -104,6 +107,10 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Packs what somebody needs who helps you: no secrets, no records; says what is in it
     SupportBundle(support_bundle::BundleArgs),
+    /// Prints the manual page, or writes one for each command into a folder
+    Man(manual::ManArgs),
+    /// Prints the completions for a shell
+    Completions(completions::CompletionsArgs),
 }
 
 fn dispatch(command: Command, registry: &[SinkKind]) -> ExitCode {
@@ -125,6 +132,8 @@ fn dispatch(command: Command, registry: &[SinkKind]) -> ExitCode {
         Command::Backup(args) => backup::backup(&args, registry).into(),
         Command::Restore(args) => backup::restore(&args, registry).into(),
         Command::SupportBundle(args) => support_bundle::run(&args, registry).into(),
+        Command::Man(args) => manual::run(&args, registry).into(),
+        Command::Completions(args) => completions::run(&args, registry).into(),
     }
 }
 
@@ -189,15 +198,8 @@ pub fn main(registry: &[SinkKind]) -> ExitCode {
 
 /// The command line's shape, for this parser, the documentation and its tests.
 pub fn command(registry: &[SinkKind]) -> clap::Command {
-    Cli::command().version(version(registry))
-}
-
-/// Version, the sinks of this build, and whether it has the switches of the tests (a release must not).
-fn version(registry: &[SinkKind]) -> &'static str {
-    let sinks: Vec<_> = registry.iter().map(|kind| kind.name).collect();
-    let testing = if cfg!(feature = "testing") { "; with test switches: not for production" } else { "" };
-    // clap wants it for ever; made once per process
-    format!("{} (sinks: {}{testing})", env!("CARGO_PKG_VERSION"), sinks.join(", ")).leak()
+    // clap wants them for ever; made once per process
+    Cli::command().version(&*version::short(registry).leak()).long_version(&*version::long(registry).leak())
 }
 
 /// Prints to standard output; a reader that is gone is no reason to panic.
@@ -258,13 +260,5 @@ mod tests {
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
         assert_eq!(written, page, "docs/commands.md is not what --help says; UPDATE_DOCS=1 writes it anew");
-    }
-
-    #[test]
-    fn the_version_names_the_sinks_and_the_test_switches() {
-        let kinds = crate::sinks::registry();
-        let version = version(&kinds);
-        assert!(kinds.iter().all(|kind| version.contains(kind.name)), "{version}");
-        assert_eq!(version.contains("test switches"), cfg!(feature = "testing"), "{version}");
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     config::{self, Config, LogFormat, SourceConfig, secret::Secrets},
     env::AgentEnv,
     ledger::{self, Ledger},
+    service_manager::ServiceManager,
     source::{SecretReader, Settings, office365::Office365},
     world::{Transport, World},
 };
@@ -110,18 +111,38 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
     };
     let (tell, told) = watch::channel(false);
     let clock = Arc::clone(&world.clock);
-    let admin = Admin { world, ledger, activity, sources };
-    let mut ended = told.clone();
-    let served = admin::serve(listener, admin, wait(told));
+    // an answer that is under way may end; a client that never ends its request must not keep the agent up, nor a deaf service manager
+    let late = async |mut ended: watch::Receiver<bool>| {
+        let _ = ended.wait_for(|stop| *stop).await;
+        clock.sleep(ANSWER).await;
+    };
+    // dropped with the agent's work, should it end without being asked: that means the same
+    let (ask, asked) = watch::channel(false);
+    let stop = async move {
+        stop.await;
+        let _ = ask.send(true);
+    };
+    let manager = ServiceManager::of_this_process();
+    let informed = async {
+        tokio::select! {
+            biased;
+            () = wait(asked) => {}
+            () = manager.keep_informed(&world, &activity) => {}
+        }
+        manager.stopping().await;
+    };
+    let admin = Admin { world: world.clone(), ledger, activity: activity.clone(), sources };
+    let served = admin::serve(listener, admin, wait(told.clone()));
     let served = async {
-        let late = async {
-            // an answer that is under way may end; a client that never ends its request must not keep the agent up
-            let _ = ended.wait_for(|stop| *stop).await;
-            clock.sleep(ANSWER).await;
-        };
         tokio::select! {
             served = served => served,
-            () = late => Ok(()),
+            () = late(told.clone()) => Ok(()),
+        }
+    };
+    let informed = async {
+        tokio::select! {
+            () = informed => {}
+            () = late(told.clone()) => {}
         }
     };
     let agent = async {
@@ -129,7 +150,7 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
         let _ = tell.send(true);
         result
     };
-    let (result, served) = tokio::join!(agent, served);
+    let (result, served, ()) = tokio::join!(agent, served, informed);
     if let Err(error) = served {
         warn!("the admin server ended: {error}");
     }

@@ -17,6 +17,7 @@ mod life;
 mod logs;
 mod memory;
 mod metrics;
+mod notify;
 mod poison;
 mod quarantine;
 mod receivers;

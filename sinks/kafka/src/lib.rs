@@ -12,3 +12,8 @@ use auditferry_contract::SinkKind;
 
 /// Kind `kafka`.
 pub const KIND: SinkKind = SinkKind { name: "kafka", sample: include_str!("../sample.toml"), check: config::check };
+
+/// The version of librdkafka in this build, as `2.12.1`.
+pub fn library_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}
