@@ -213,7 +213,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         tenants: sink.tenants.clone(),
     });
     let (streams, sink_rows) = ledger.register(streams.collect(), specs.collect(), now).await?;
-    activity.started(now);
+    activity.started(now, body_budget);
     let mut loops = JoinSet::new();
     let mut origins = BTreeMap::new();
     for source in sources {
@@ -229,7 +229,16 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         }
         let (world, ledger, activity) = (world.on("collect"), ledger.clone(), activity.clone());
         let name = format!("collect {}", source.name);
-        let collect = Collect { world, ledger, source: source.source, streams, poll: source.poll, activity, name };
+        let collect = Collect {
+            world,
+            ledger,
+            source: source.source,
+            streams,
+            poll: source.poll,
+            activity,
+            name,
+            said: Default::default(),
+        };
         loops.spawn(collect.run(stop.clone()));
     }
     let clocks = streams.iter().filter_map(|row| {
@@ -237,8 +246,14 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         Some((row.id, format!("{}/{}", row.tenant, row.content_type), origin.source.clone()))
     });
     let clocks = clocks.collect();
-    let fetch =
-        Fetch { world: world.on("fetch"), ledger: ledger.clone(), origins, body_budget, activity: activity.clone() };
+    let fetch = Fetch {
+        world: world.on("fetch"),
+        ledger: ledger.clone(),
+        origins,
+        body_budget,
+        activity: activity.clone(),
+        said: Default::default(),
+    };
     loops.spawn(fetch.run(stop.clone()));
     let reminders = Arc::new(Reminders::default());
     for sink in sinks {

@@ -7,6 +7,8 @@
 mod promises;
 #[path = "tidy/sinks.rs"]
 mod sink_rules;
+#[path = "tidy/watching.rs"]
+mod watching;
 
 use std::{
     fs,
