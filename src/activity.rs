@@ -70,14 +70,27 @@ pub struct Pulse {
     pub until: Millis,
 }
 
+impl Pulse {
+    /// No turn for 5 minutes, and no sleep until a time to come.
+    pub fn hangs(&self, now: Millis) -> bool {
+        now - self.turned > HUNG && self.until < now
+    }
+}
+
+/// Codes of failed fetches that are told apart: what a service says must not make a series each.
+const CODES: usize = 100;
+
 #[derive(Default)]
 struct Known {
     sinks: BTreeMap<String, SinkActivity>,
     streams: BTreeMap<String, StreamActivity>,
     pulses: BTreeMap<String, Pulse>,
     ledger_error: Option<String>,
+    /// When the log said so last.
+    ledger_said: Millis,
     fetch_failures: BTreeMap<String, u64>,
     started: Option<Millis>,
+    body_budget: Option<u64>,
     sizes: Sizes,
 }
 
@@ -166,15 +179,29 @@ impl Activity {
         self.lock().ledger_error = error;
     }
 
-    /// Loops that hang: no turn for 5 minutes, and no sleep until a time to come.
-    pub fn hung(&self, now: Millis) -> Vec<String> {
-        let hung = |pulse: &Pulse| now - pulse.turned > HUNG && pulse.until < now;
-        self.lock().pulses.iter().filter(|(_, pulse)| hung(pulse)).map(|(name, _)| name.clone()).collect()
+    /// The ledger can't be written. True when the log is to say so: at first, and then once a minute, however many loops notice.
+    pub fn ledger_fails(&self, words: String, now: Millis) -> bool {
+        let known = &mut *self.lock();
+        let new = known.ledger_error.replace(words).is_none();
+        let say = new || !(0..60_000).contains(&(now - known.ledger_said));
+        if say {
+            known.ledger_said = now;
+        }
+        say
     }
 
-    /// The loops have started; the agent was started at `now`.
-    pub fn started(&self, now: Millis) {
-        self.lock().started = Some(now);
+    /// Loops that hang: no turn for 5 minutes, and no sleep until a time to come.
+    pub fn hung(&self, now: Millis) -> Vec<String> {
+        self.lock().pulses.iter().filter(|(_, pulse)| pulse.hangs(now)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The loops have started; the agent was started at `now`, with a budget of so many compressed bytes of bodies.
+    pub fn started(&self, now: Millis, body_budget: u64) {
+        {
+            let mut known = self.lock();
+            known.started = Some(now);
+            known.body_budget = Some(body_budget);
+        }
         self.hints.started.notify_waiters();
     }
 
@@ -187,6 +214,11 @@ impl Activity {
         }
     }
 
+    /// The budget of bodies, once the agent has started (bytes).
+    pub fn body_budget(&self) -> Option<u64> {
+        self.lock().body_budget
+    }
+
     /// When the agent started.
     pub fn start(&self) -> Option<Millis> {
         self.lock().started
@@ -194,7 +226,9 @@ impl Activity {
 
     /// A body could not be fetched.
     pub fn fetch_failed(&self, code: &str) {
-        *self.lock().fetch_failures.entry(code.to_owned()).or_default() += 1;
+        let failures = &mut self.lock().fetch_failures;
+        let code = if failures.len() < CODES || failures.contains_key(code) { code } else { "others" };
+        *failures.entry(code.to_owned()).or_default() += 1;
     }
 
     /// All sinks.
@@ -240,6 +274,26 @@ mod tests {
         assert_eq!(activity.hung(HUNG), Vec::<String>::new());
         assert_eq!(activity.hung(HUNG + 1), ["fetch"]);
         assert_eq!(activity.hung(HUNG + 60_001), ["fetch", "sink"]);
+    }
+
+    #[test]
+    fn a_ledger_that_fails_is_said_at_first_and_every_minute() {
+        let activity = Activity::default();
+        let said = |now| activity.ledger_fails("disk full".into(), now);
+        assert_eq!([0, 1, 59_999, 60_000, 60_001].map(said), [true, false, false, true, false]);
+        assert!(said(30_000), "a clock that was set back");
+        activity.ledger_error(None);
+        assert!(said(30_001), "it had worked meanwhile");
+    }
+
+    #[test]
+    fn codes_that_a_service_makes_up_are_one_beyond_a_hundred() {
+        let activity = Activity::default();
+        for code in (0..1000).map(|n| n.to_string()).chain(["7".into()]) {
+            activity.fetch_failed(&code);
+        }
+        let failures = activity.fetch_failures();
+        assert_eq!((failures.len(), failures["others"], failures["7"]), (CODES + 1, 900, 2));
     }
 
     #[test]

@@ -228,7 +228,16 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         }
         let (world, ledger, activity) = (world.on("collect"), ledger.clone(), activity.clone());
         let name = format!("collect {}", source.name);
-        let collect = Collect { world, ledger, source: source.source, streams, poll: source.poll, activity, name };
+        let collect = Collect {
+            world,
+            ledger,
+            source: source.source,
+            streams,
+            poll: source.poll,
+            activity,
+            name,
+            said: Default::default(),
+        };
         loops.spawn(collect.run(stop.clone()));
     }
     let clocks = streams.iter().filter_map(|row| {
@@ -236,8 +245,14 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         Some((row.id, format!("{}/{}", row.tenant, row.content_type), origin.source.clone()))
     });
     let clocks = clocks.collect();
-    let fetch =
-        Fetch { world: world.on("fetch"), ledger: ledger.clone(), origins, body_budget, activity: activity.clone() };
+    let fetch = Fetch {
+        world: world.on("fetch"),
+        ledger: ledger.clone(),
+        origins,
+        body_budget,
+        activity: activity.clone(),
+        said: Default::default(),
+    };
     loops.spawn(fetch.run(stop.clone()));
     let reminders = Arc::new(Reminders::default());
     for sink in sinks {
@@ -273,6 +288,6 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
     loops.spawn(requests.run(stop.clone()));
     let sweep = Sweep { world: world.on("sweep"), ledger, body_budget, activity: activity.clone(), sources: clocks };
     loops.spawn(sweep.run(stop.clone()));
-    activity.started(now);
+    activity.started(now, body_budget);
     Ok(loops)
 }

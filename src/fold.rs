@@ -108,6 +108,11 @@ impl<K: Ord + Clone> Fold<K> {
         }
     }
 
+    /// Whether something is remembered of it.
+    pub fn knows(&self, key: &K) -> bool {
+        self.rows.contains_key(key)
+    }
+
     /// What was not said yet: the log ends.
     pub fn rest(&mut self) -> Vec<(K, Say)> {
         let rest = self.rows.iter().filter(|(_, row)| row.unsaid > 0);

@@ -38,6 +38,7 @@ pub mod fold;
 pub mod ledger;
 pub mod metrics;
 pub mod own_events;
+pub mod refrain;
 pub mod requests;
 pub mod retry;
 pub mod service_manager;

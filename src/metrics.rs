@@ -20,6 +20,7 @@ macro_rules! definitions {
 
 definitions! {
     BUILD = "auditferry_build_info", "always 1; what is running", ["version", "features"];
+    STARTED = "auditferry_start_time_seconds", "when the agent started, Unix time in seconds", [];
     SECONDS_TO_LOSS = "auditferry_seconds_to_loss", "time until the first owed content without a stored body expires; +Inf when there is none", [];
     LISTING_AGE = "auditferry_stream_listing_age_seconds", "time since the stream was last listed to its end; never yet: since the agent started", ["stream"];
     STREAM_ERROR = "auditferry_stream_failing", "1 while the stream can't be listed, with the code of the last error", ["stream", "code"];
@@ -46,6 +47,7 @@ definitions! {
     ATTEMPTS = "auditferry_sink_attempts_total", "calls of the sink, by outcome", ["sink", "outcome"];
     SENT_BYTES = "auditferry_sink_sent_bytes_total", "bytes of events taken by the sink since the start", ["sink"];
     FAILING = "auditferry_sink_failures_in_a_row", "failures since the sink last took something", ["sink"];
+    UNPROVEN = "auditferry_settled_unproven_total", "messages that went out whole over three connections, each ended by the receiver before they had settled: they count as taken", ["sink"];
     LAG = "auditferry_sink_event_lag_seconds", "time from the newest event of the last batch to its confirmation", ["sink"];
     UNCONFIGURED = "auditferry_sink_unconfigured", "1 for a sink that is gone from the configuration while something is owed to it", ["sink"];
     CERTIFICATES = "auditferry_certificate_expires_timestamp_seconds", "when the first certificate in a PEM file that the sink uses ends, Unix time in seconds", ["sink", "file"];
@@ -56,12 +58,16 @@ definitions! {
     UNFETCHED = "auditferry_contents_unfetched", "contents owed without a stored body", [];
     ASKED = "auditferry_requests", "what commands asked for: not over, and in all", ["state"];
     GAPS = "auditferry_gaps", "gaps recorded", ["state"];
+    GAP_REASONS = "auditferry_gaps_by_reason", "gaps recorded: open ones (something was added within the last hour), and all", ["reason", "state"];
     LEDGER_BYTES = "auditferry_ledger_bytes", "sizes of the ledger's parts: file, wal (its log), bodies (compressed, in the file)", ["part"];
+    BODY_BUDGET = "auditferry_body_budget_bytes", "compressed bytes of bodies that the ledger may keep; what does not fit is fetched again, as long as the service has it", [];
+    LEDGER_FREE = "auditferry_ledger_free_bytes", "what is free on the file system of the ledger", [];
     LEDGER_ROWS = "auditferry_ledger_rows", "rows of the ledger's parts", ["part"];
     LEDGER_WRITABLE = "auditferry_ledger_writable", "0 while the ledger can't be written", [];
     TRANSACTIONS = "auditferry_ledger_transactions_total", "transactions that changed the ledger, each of one caller", [];
     COMMITS = "auditferry_ledger_commits_total", "COMMITs of these transactions: one for all that came while the last one was written, with an fdatasync of its own", [];
     LOOP_AGE = "auditferry_loop_turn_age_seconds", "time since the loop last turned", ["loop"];
+    LOOP_HUNG = "auditferry_loop_hung", "1 for a loop that has not turned for 5 minutes and does not sleep until a time to come: /livez is false", ["loop"];
 }
 
 struct Scrape(Registry);
@@ -177,6 +183,8 @@ fn sinks(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
         attempts.extend(sink.attempts.iter().map(|(outcome, number)| (vec![name.as_str(), *outcome], *number)));
     }
     scrape.counter(&ATTEMPTS, attempts)?;
+    let unproven = live.iter().map(|(name, sink)| (vec![name.as_str()], sink.settled_unproven));
+    scrape.counter(&UNPROVEN, unproven.collect())?;
     scrape.counter(&SENT_BYTES, live.iter().map(|(name, sink)| (vec![name.as_str()], sink.bytes)).collect())?;
     scrape.counter(
         &UNREADABLE_EVENTS,
@@ -214,10 +222,22 @@ fn service(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
 fn ledger(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     let books = &snapshot.books;
     scrape.gauge(&BUILD, vec![(vec![env!("CARGO_PKG_VERSION"), &crate::features().join(",")], 1.0)])?;
+    let started = snapshot.live.started.map(|at| (vec![], at as f64 / 1000.0));
+    scrape.gauge(&STARTED, started.into_iter().collect())?;
     scrape.gauge(&UNFETCHED, vec![(vec![], books.unfetched as f64)])?;
     let asked = vec![(vec!["open"], books.open_requests as f64), (vec!["all"], books.all_requests as f64)];
     scrape.gauge(&ASKED, asked)?;
     scrape.gauge(&GAPS, vec![(vec!["open"], books.open_gaps as f64), (vec!["all"], books.gaps as f64)])?;
+    let mut reasons = Vec::new();
+    for (reason, open, all) in &books.gaps_by_reason {
+        reasons.push((vec![reason.as_str(), "open"], *open as f64));
+        reasons.push((vec![reason.as_str(), "all"], *all as f64));
+    }
+    scrape.gauge(&GAP_REASONS, reasons)?;
+    let budget = snapshot.live.body_budget.map(|bytes| (vec![], bytes as f64));
+    scrape.gauge(&BODY_BUDGET, budget.into_iter().collect())?;
+    let free = books.free_bytes.map(|bytes| (vec![], bytes as f64));
+    scrape.gauge(&LEDGER_FREE, free.into_iter().collect())?;
     scrape.gauge(
         &LEDGER_BYTES,
         vec![
@@ -237,7 +257,10 @@ fn ledger(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
         .pulses
         .iter()
         .map(|(name, pulse)| (vec![name.as_str()], (snapshot.now - pulse.turned) as f64 / 1000.0));
-    scrape.gauge(&LOOP_AGE, ages.collect())
+    scrape.gauge(&LOOP_AGE, ages.collect())?;
+    let pulses = snapshot.live.pulses.iter();
+    let hung = pulses.map(|(name, pulse)| (vec![name.as_str()], f64::from(u8::from(pulse.hangs(snapshot.now)))));
+    scrape.gauge(&LOOP_HUNG, hung.collect())
 }
 
 #[cfg(test)]

@@ -30,8 +30,9 @@ impl Requests {
             let wait = match self.turn(&mut stop).await {
                 Ok(()) => self.every,
                 Err(error) if error.passes() => {
-                    error!("{error}");
-                    self.activity.ledger_error(Some(error.to_string()));
+                    if self.activity.ledger_fails(error.to_string(), millis(&self.world)) {
+                        error!("{error}");
+                    }
                     WAIT
                 }
                 Err(error) => return Err(error),

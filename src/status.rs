@@ -42,6 +42,8 @@ pub struct Live {
     pub requests: BTreeMap<String, Counts>,
     /// What the ledger committed since the start.
     pub commits: Commits,
+    /// Compressed bytes of bodies that the ledger may keep.
+    pub body_budget: Option<u64>,
 }
 
 impl Snapshot {
@@ -63,6 +65,7 @@ impl Snapshot {
             fetch_failures: activity.fetch_failures(),
             requests,
             commits: ledger.commits(),
+            body_budget: activity.body_budget(),
         });
         Ok(Snapshot { now, books, gaps, live })
     }

@@ -41,8 +41,9 @@ impl Sweep {
             match self.turn(&mut said_at).await {
                 Ok(()) => {}
                 Err(error) if error.passes() => {
-                    error!("{error}");
-                    self.activity.ledger_error(Some(error.to_string()));
+                    if self.activity.ledger_fails(error.to_string(), millis(&self.world)) {
+                        error!("{error}");
+                    }
                 }
                 Err(error) => return Err(error),
             }

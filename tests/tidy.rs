@@ -11,6 +11,8 @@ mod promises;
 mod runbook;
 #[path = "tidy/sinks.rs"]
 mod sink_rules;
+#[path = "tidy/watching.rs"]
+mod watching;
 
 use std::{
     fs,

@@ -6,6 +6,7 @@ mod list;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use crate::{
     activity::Activity,
     agent::{Stop, millis},
     ledger::{Ledger, LedgerError, Millis, StreamRow},
+    refrain::{Line, Refrain},
     retry,
     source::office365::{Class, Office365, SourceError, Subscription},
     world::World,
@@ -33,7 +35,12 @@ pub struct Collect {
     pub(crate) poll: Duration,
     pub(crate) activity: Activity,
     pub(crate) name: String,
+    /// What the log said, by content type; [`SUBSCRIPTIONS`] for those.
+    pub(crate) said: Mutex<Refrain>,
 }
+
+/// Asking for the subscriptions, where content types are named.
+const SUBSCRIPTIONS: &str = "subscriptions";
 
 /// What the loop remembers of a stream between two turns.
 #[derive(Default)]
@@ -73,6 +80,9 @@ impl Collect {
                     Ok(()) => {
                         subscriptions_at = now;
                         asked = Attempt::default();
+                        if let Some(words) = self.said().works(SUBSCRIPTIONS, millis(&self.world)) {
+                            info!(source = self.name, "asking for the subscriptions {words}");
+                        }
                     }
                     Err(Trouble::Source(error)) => {
                         let policy = error.policy(retry::LISTING);
@@ -85,7 +95,12 @@ impl Collect {
                                 self.noted(stream, &mut Attempt::default(), &error.code, error.to_string(), delay);
                             }
                         } else {
-                            warn!(source = self.name, "{error}; listing goes on");
+                            let (code, words, now) = (&error.code, error.to_string(), millis(&self.world));
+                            if let Some(words) =
+                                self.said().fails(SUBSCRIPTIONS, code, &words, "; listing goes on", now)
+                            {
+                                warn!(source = self.name, "{words}");
+                            }
                         }
                     }
                     Err(Trouble::Ledger(error)) => self.ledger_trouble(error)?,
@@ -100,11 +115,31 @@ impl Collect {
                 }
             }
             self.tell(&mut told).await?;
+            let due = self.said().due(millis(&self.world));
+            self.say(due);
             let wait = self.wait(&attempts, &asked);
             self.activity.pulse(&self.name, millis(&self.world), millis(&self.world) + wait.as_millis() as Millis);
             stop.sleep(&self.world, wait).await;
         }
+        let rest = self.said().rest(millis(&self.world));
+        self.say(rest);
         Ok(())
+    }
+
+    fn said(&self) -> MutexGuard<'_, Refrain> {
+        // counts of what was said: a panic elsewhere leaves plain data
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what has waited for its time.
+    fn say(&self, lines: Vec<Line>) {
+        for Line { about, code, words, over } in lines {
+            match (about.as_str(), over) {
+                (SUBSCRIPTIONS, false) => warn!(source = self.name, "{words}"),
+                (_, false) => error!(source = self.name, content_type = about, code, "{words}"),
+                (_, true) => info!(source = self.name, content_type = about, code, "{words}"),
+            }
+        }
     }
 
     /// Writes into the ledger which streams fail, when that has changed: `status` is another process.
@@ -217,8 +252,8 @@ impl Collect {
             }
             match result {
                 Ok(()) => {
-                    if attempt.failures > 0 {
-                        info!(tenant = stream.tenant, content_type = stream.content_type, "listing works again");
+                    if let Some(words) = self.said().works(&stream.content_type, millis(&self.world)) {
+                        info!(tenant = stream.tenant, content_type = stream.content_type, "listing {words}");
                     }
                     let not_before = attempt.started.live_at + self.poll.as_millis() as Millis;
                     *attempt = Attempt { not_before, ..Attempt::default() };
@@ -255,8 +290,9 @@ impl Collect {
         if !error.passes() {
             return Err(error);
         }
-        error!("{error}");
-        self.activity.ledger_error(Some(error.to_string()));
+        if self.activity.ledger_fails(error.to_string(), millis(&self.world)) {
+            error!("{error}");
+        }
         Ok(())
     }
 
@@ -267,19 +303,18 @@ impl Collect {
         self.noted(stream, attempt, &error.code, error.to_string(), delay);
     }
 
-    /// Notes a failure. Repeated ones are folded: the state is in `status`, the log says what changed.
+    /// Notes a failure. Repeated ones are folded: the state is in `status`, the log says what changed, and how often.
     fn noted(&self, stream: &StreamRow, attempt: &mut Attempt, code: &str, words: String, delay: Duration) {
         attempt.failures += 1;
         attempt.not_before = millis(&self.world) + delay.as_millis() as Millis;
-        let mut changed = false;
         self.activity.stream(&name(stream), |known| {
-            changed = known.code.as_deref() != Some(code);
             known.error = Some(words.clone());
             known.code = Some(code.to_owned());
         });
-        if changed {
-            let (tenant, content_type) = (&stream.tenant, &stream.content_type);
-            error!(tenant, content_type, code, "{words}; the next try is in {} s", delay.as_secs());
+        let (tenant, content_type) = (&stream.tenant, &stream.content_type);
+        let then = format!("; the next try is in {} s", delay.as_secs());
+        if let Some(words) = self.said().fails(content_type, code, &words, &then, millis(&self.world)) {
+            error!(tenant, content_type, code, "{words}");
         }
     }
 }

@@ -7,11 +7,12 @@ pub mod split;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     activity::Activity,
@@ -19,6 +20,7 @@ use crate::{
     budget::{self, Fetch as Wanted},
     config::Select,
     ledger::{Entered, FetchTarget, Ledger, LedgerError, Millis, Need},
+    refrain::{Line, Refrain},
     retry,
     source::office365::{Office365, SourceError},
     world::World,
@@ -54,6 +56,8 @@ pub struct Fetch {
     /// Compressed bytes.
     pub(crate) body_budget: u64,
     pub(crate) activity: Activity,
+    /// What the log said of bodies that could not be fetched.
+    pub(crate) said: Mutex<Refrain>,
 }
 
 /// Why a body is not in the ledger.
@@ -104,6 +108,8 @@ impl Fetch {
                     (target.content, result)
                 });
             }
+            let due = self.said().due(millis(&self.world));
+            say(due);
             self.activity.pulse("fetch", millis(&self.world), millis(&self.world) + 60_000);
             tokio::select! {
                 biased;
@@ -118,7 +124,23 @@ impl Fetch {
                 () = self.world.sleep(self.idle(not_before).await) => {}
             }
         }
+        let rest = self.said().rest(millis(&self.world));
+        say(rest);
         Ok(())
+    }
+
+    fn said(&self) -> MutexGuard<'_, Refrain> {
+        // counts of what was said: a panic elsewhere leaves plain data
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A body can't be had, now (`then`: what follows) or ever: the log says the first of each cause, and counts the others.
+    fn say_failed(&self, target: &FetchTarget, code: &str, words: &str, then: &str) {
+        let (content, attempt) = (&target.content_id, target.attempts + 1);
+        match self.said().fails("", code, words, then, millis(&self.world)) {
+            Some(words) => warn!(content, code, "{words}"),
+            None => debug!(content, code, attempt, "{words}"),
+        }
     }
 
     /// Streams of which something can be fetched now: configured, not throttled, their tenant not busy enough. Those that
@@ -144,8 +166,9 @@ impl Fetch {
         if !error.passes() {
             return Err(error);
         }
-        error!("{error}");
-        self.activity.ledger_error(Some(error.to_string()));
+        if self.activity.ledger_fails(error.to_string(), millis(&self.world)) {
+            error!("{error}");
+        }
         Ok(millis(&self.world) + LEDGER_PAUSE)
     }
 
@@ -244,7 +267,7 @@ impl Fetch {
             }
             Err(Trouble::Ledger(error)) => Err(error),
             Err(Trouble::Source(error)) if error.code == EXPIRED => {
-                warn!(content = target.content_id, "{error}");
+                self.say_failed(target, &error.code, &error.to_string(), "");
                 self.ledger.lose(target.content, "expired before it could be fetched", millis(&self.world)).await
             }
             Err(Trouble::Source(error)) => {
@@ -265,11 +288,18 @@ impl Fetch {
         }
         let retry_at = millis(&self.world) + delay.as_millis() as Millis;
         self.activity.fetch_failed(code);
-        if target.attempts == 0 {
-            warn!(content = target.content_id, code, "{words}; tried again until it expires");
-        } else {
-            debug!(content = target.content_id, attempt = target.attempts + 1, "{words}");
-        }
+        self.say_failed(target, code, &words, "; tried again until it expires");
         self.ledger.fetch_failed(target.content, words, retry_at).await
+    }
+}
+
+/// Writes what has waited for its time.
+fn say(lines: Vec<Line>) {
+    for Line { code, words, over, .. } in lines {
+        if over {
+            info!(code, "{words}");
+        } else {
+            warn!(code, "{words}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The conservation counts, and what else a snapshot needs.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 use serde::Serialize;
 
@@ -133,12 +135,16 @@ pub struct Books {
     pub open_gaps: u64,
     /// Gaps in all.
     pub gaps: u64,
+    /// By reason: open gaps, and all.
+    pub gaps_by_reason: Vec<(String, u64, u64)>,
     /// Contents lost before they were read: stream, sink, reason, number.
     pub lost_contents: Vec<(String, String, String, u64)>,
     /// Size of the ledger's file, bytes.
     pub file_bytes: u64,
     /// Size of its write-ahead log, bytes.
     pub wal_bytes: u64,
+    /// What is free on its file system for the agent, bytes; `None`: it can't be told.
+    pub free_bytes: Option<u64>,
     /// What fails now.
     pub troubles: Vec<Trouble>,
     /// What commands asked for: what is not over first, then the latest.
@@ -200,6 +206,7 @@ impl Ledger {
     /// A snapshot: one read transaction.
     pub async fn books(&self) -> Result<Books, LedgerError> {
         let wal = self.file.as_ref().map(|file| file.with_extension("sqlite-wal"));
+        let folder = self.file.as_ref().and_then(|file| file.parent()).map(Path::to_owned);
         self.read(move |connection| {
             let begun = connection.is_autocommit();
             if begun {
@@ -208,6 +215,9 @@ impl Ledger {
             let mut books = books(connection);
             if let (Ok(books), Some(size)) = (&mut books, wal.and_then(|wal| std::fs::metadata(wal).ok())) {
                 books.wal_bytes = size.len();
+            }
+            if let (Ok(books), Some(Ok(free))) = (&mut books, folder.map(|folder| rustix::fs::statvfs(&folder))) {
+                books.free_bytes = Some(free.f_bavail.saturating_mul(free.f_frsize));
             }
             if begun {
                 connection.execute_batch("COMMIT")?;
@@ -327,6 +337,10 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
         )?
         .query_map([], |row| Ok((name(row.get(0)?), row.get(1)?, row.get(2)?, row.get::<_, i64>(3)? as u64)))?
         .collect::<rusqlite::Result<_>>()?;
+    let gaps_by_reason = connection
+        .prepare_cached("SELECT reason, sum(closed_at IS NULL), count(*) FROM gap GROUP BY reason ORDER BY reason")?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64)))?
+        .collect::<rusqlite::Result<_>>()?;
     let failing = connection
         .prepare_cached(
             "SELECT content_id, error FROM content WHERE state = 0 AND error IS NOT NULL ORDER BY expires LIMIT 5",
@@ -351,7 +365,9 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
         open_gaps: count("SELECT count(*) FROM gap WHERE closed_at IS NULL")?,
         gaps: count("SELECT count(*) FROM gap")?,
         file_bytes: count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?,
+        gaps_by_reason,
         wal_bytes: 0,
+        free_bytes: None,
         streams,
     })
 }

@@ -2,10 +2,11 @@
 
 use super::*;
 
-/// What stands between backticks and looks like a test, or a script of `tests/soak`.
+/// What stands between backticks and looks like a test, or a script of `tests/soak` or `tests/peers`.
 fn promised(page: &str) -> Vec<&str> {
     let spans = page.split('`').skip(1).step_by(2);
-    spans.filter(|span| span.contains(".rs::") || span.starts_with("tests/soak/")).collect()
+    let script = |span: &str| span.starts_with("tests/soak/") || span.starts_with("tests/peers/");
+    spans.filter(|span| span.contains(".rs::") || script(span)).collect()
 }
 
 /// Why this one proves nothing; `None` when it is there.
@@ -47,8 +48,8 @@ fn every_promise_names_tests_that_are_there() {
 
 #[test]
 fn a_promise_without_its_test_is_seen() {
-    let page = "`a.rs::b`, `c`, `tests/soak/run refused`, `d`";
-    assert_eq!(promised(page), ["a.rs::b", "tests/soak/run refused"]);
+    let page = "`a.rs::b`, `c`, `tests/soak/run refused`, `d`, `tests/peers/run kafka`";
+    assert_eq!(promised(page), ["a.rs::b", "tests/soak/run refused", "tests/peers/run kafka"]);
     let here = "tests/tidy/promises.rs::a_promise_without_its_test_is_seen";
     assert_eq!(missing(here), None);
     assert_eq!(missing("tests/soak/run refused"), None);

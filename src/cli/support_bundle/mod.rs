@@ -132,12 +132,7 @@ fn read(paths: &[PathBuf], registry: &[SinkKind]) -> (Option<Config>, Vec<Source
 }
 
 fn version(registry: &[SinkKind]) -> String {
-    format!(
-        "auditferry {}\nfeatures: {}\nledger schema: {}\n",
-        super::version(registry),
-        crate::features().join(", "),
-        ledger::SCHEMA
-    )
+    format!("auditferry {}\nledger schema: {}\n", super::version::long(registry), ledger::SCHEMA)
 }
 
 /// What `check` says.

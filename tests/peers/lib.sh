@@ -1,0 +1,117 @@
+# What the tests of this folder share; read by each peer's `test`. Processes are ended by their ids, whatever happens.
+set -euo pipefail
+peers=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${PEERS_CACHE:-${CARGO_TARGET_DIR:-$peers/../../target}/peers}
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+work=$(mktemp -d "${TMPDIR:-/tmp}/auditferry-peer.XXXXXX")
+agent='' simulator='' failed=0 stops=()
+# the agent's /metrics; the peers' own ports stand in their configurations
+port=19099
+export SIMULATED_SECRET=simulated-secret HEC_TOKEN=00000000-0000-4000-8000-000000000001
+
+end() {
+  local code=$? stop
+  for process in $agent $simulator; do kill "$process" 2>/dev/null || true; done
+  for stop in "${stops[@]}"; do eval "$stop" || true; done
+  wait
+  if [ "$code" != 0 ] && [ -s "$work/agent.log" ]; then echo "the agent's last words:"; tail -15 "$work/agent.log"; fi
+  if [ -n "${PEERS_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
+  exit "$code"
+}
+trap end EXIT
+trap 'exit 130' INT TERM
+
+can_not() { echo "can't install $1: $2" >&2; exit 3; }
+say() { printf '%4d s: %s\n' "$SECONDS" "$*"; }
+must() { # words, command...
+  local words=$1
+  shift
+  if "$@"; then echo "ok: $words"; else echo "FAILED: $words"; failed=1; fi
+}
+
+# apt PACKAGE...: Debian packages that are not there yet
+apt() {
+  local missing=() package root=()
+  for package; do dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package"); done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || can_not "${missing[*]}" "this is not a Debian"
+  [ "$(id -u)" = 0 ] || root=(sudo)
+  say "installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  # the lists may be old, or not there at all
+  "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$work/apt.log" 2>&1 ||
+    { "${root[@]}" apt-get update -qq && "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$work/apt.log" 2>&1 ||
+    can_not "${missing[*]}" "apt-get says: $(tail -3 "$work/apt.log")"
+}
+
+# until_true SECONDS WORDS COMMAND...: tried every half second
+until_true() {
+  local limit=$((SECONDS + $1)) words=$2
+  shift 2
+  until "$@"; do
+    [ $SECONDS -lt $limit ] || { echo "FAILED: waited in vain until $words" >&2; exit 1; }
+    sleep 0.5
+  done
+}
+
+# simulate ARG...: a service that publishes; at the end it writes which records an agent has to deliver
+simulate() {
+  "$AUDITFERRY" simulate --listen 127.0.0.1:0 "$@" --report "$work/report.json" --report-ids >"$work/source.toml" 2>"$work/simulator.log" &
+  simulator=$!
+  until_true 60 "the simulated service listens" grep -qs '^poll' "$work/source.toml"
+}
+
+# configure: the agent's configuration from [[sink]] tables on standard input
+configure() {
+  {
+    printf '[agent]\nstate_dir = "%s/state"\nlisten = "127.0.0.1:%s"\n' "$work" "$port"
+    sed 's/^poll .*/poll = "1s"/' "$work/source.toml"
+    cat
+  } >"$work/auditferry.toml"
+  "$AUDITFERRY" check --config "$work/auditferry.toml" >"$work/check.out" 2>&1 || { cat "$work/check.out"; exit 1; }
+}
+
+run_agent() {
+  "$AUDITFERRY" run --config "$work/auditferry.toml" 2>>"$work/agent.log" &
+  agent=$!
+  until_true 60 "the agent answers" scrape
+}
+
+scrape() { curl -sf --max-time 20 "http://127.0.0.1:$port/metrics" >"$work/metrics.next" && mv "$work/metrics.next" "$work/metrics"; }
+
+# sum NAME [LABEL="VALUE"]: of all series of a metric in the last scrape
+sum() { awk -v name="$1" -v label="${2:-}" '/^[^#]/ { split($1, part, "{"); if (part[1] == name && index($1, label)) sum += $2 } END { printf "%d\n", sum }' "$work/metrics"; }
+
+# delivered_at_least N SINK: true once the sink has taken so many
+delivered_at_least() { scrape && [ "$(sum auditferry_sink_delivered_total "sink=\"$2\"")" -ge "$1" ]; }
+waits_for_sink() { scrape && [ "$(sum auditferry_sink_contents_owed "sink=\"$1\"")" -gt 1 ]; }
+nothing_owed() { scrape && [ "$(sum auditferry_sink_contents_owed)" = 0 ] && [ "$(sum auditferry_contents_unfetched)" = 0 ]; }
+
+# finish SECONDS: the service publishes nothing more, everything is delivered, agent and service end cleanly
+finish() {
+  local code=0 listed
+  kill -USR1 "$simulator"
+  until_true 30 "the service publishes nothing more" grep -qs 'nothing more is published' "$work/simulator.log"
+  # a listing that begins from now on has everything: the second that ends
+  for _ in 1 2; do
+    listed=$(date +%s.%N)
+    until_true 120 "the service was listed again" listed_since "$listed"
+  done
+  until_true "$1" "everything was delivered" nothing_owed
+  say "everything was delivered"
+  kill "$agent"
+  wait "$agent" || code=$?
+  agent=''
+  must "the agent stops cleanly (exit code $code)" [ "$code" = 0 ]
+  code=0
+  "$AUDITFERRY" status --config "$work/auditferry.toml" >"$work/status.out" 2>&1 || code=$?
+  must "the books close" [ "$code" = 0 ]
+  kill "$simulator"
+  wait "$simulator" || true
+  simulator=''
+}
+listed_since() { scrape && awk -v since="$1" -v now="$(date +%s.%N)" '/^auditferry_stream_listing_age_seconds/ { listed = now - $2 > since } END { exit !listed }' "$work/metrics"; }
+
+# compare ARG...: see compare.py
+compare() { python3 "$peers/compare.py" "$@" || failed=1; }
