@@ -46,6 +46,9 @@ struct Row {
     all: u64,
     /// Its end was said otherwise.
     closed: bool,
+    /// When it came up after it had been over the last time, and whether that was said.
+    began: Millis,
+    told: bool,
 }
 
 /// What came up lately, by cause.
@@ -67,12 +70,25 @@ impl<K: Ord + Clone> Fold<K> {
         let known = self.rows.contains_key(&cause);
         let key = if known || self.rows.len() < MOST { cause } else { others };
         let Some(row) = self.rows.get_mut(&key) else {
-            let new = Row { since: now, last: now, said: now, wait: FIRST_WAIT, unsaid: 0, all: times, closed: false };
+            let new = Row {
+                since: now,
+                last: now,
+                said: now,
+                wait: FIRST_WAIT,
+                unsaid: 0,
+                all: times,
+                closed: false,
+                began: now,
+                told: true,
+            };
             self.rows.insert(key.clone(), new);
             return (key, Some(Say::First));
         };
         row.last = now;
-        row.closed = false;
+        if std::mem::take(&mut row.closed) {
+            row.began = now;
+            row.told = false;
+        }
         row.unsaid += times;
         row.all += times;
         let say = row.more(now);
@@ -96,12 +112,14 @@ impl<K: Ord + Clone> Fold<K> {
         say
     }
 
-    /// Causes of which `which` is true are over for now, and that is said otherwise. One that comes up again soon is still folded, but waits
-    /// for a minute at most. `counted`: what was not said of them is said therewith.
+    /// Causes of which `which` is true are over for now, and that is said otherwise. One that comes up again soon and stays for a minute is said
+    /// then; one that comes and goes is folded like any that repeats. `counted`: what was not said of them is said therewith.
     pub fn close(&mut self, which: impl Fn(&K) -> bool, counted: bool) {
         for (_, row) in self.rows.iter_mut().filter(|(key, _)| which(key)) {
             row.closed = true;
-            row.wait = FIRST_WAIT;
+            if row.last - row.began >= FIRST_WAIT {
+                row.wait = FIRST_WAIT;
+            }
             if counted {
                 row.unsaid = 0;
             }
@@ -125,11 +143,13 @@ impl<K: Ord + Clone> Fold<K> {
 impl Row {
     /// The count, when there is one and it may be said again. A clock that was set back must not keep anything quiet.
     fn more(&mut self, now: Millis) -> Option<Say> {
-        if self.unsaid == 0 || (now - self.said < self.wait && now >= self.said) {
+        let lasts = !self.closed && !self.told && now - self.began >= FIRST_WAIT;
+        if self.unsaid == 0 || (now - self.said < self.wait && now >= self.said && !lasts) {
             return None;
         }
         let more = std::mem::take(&mut self.unsaid);
         self.said = now;
+        self.told = true;
         self.wait = (2 * self.wait).min(LONGEST_WAIT);
         Some(Say::More { more, since: self.since })
     }
@@ -198,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_closed_says_no_end_of_its_own_and_waits_a_minute_at_most_when_it_comes_again() {
+    fn what_is_closed_says_no_end_of_its_own_and_is_said_again_when_it_stays_for_a_minute() {
         let mut fold = Fold::default();
         for n in 0..600 {
             occurs(&mut fold, "a", NOON + n * SECOND);
@@ -208,11 +228,18 @@ mod tests {
         let one = Say::More { more: 1, since: NOON };
         assert_eq!(occurs(&mut fold, "a", again), Some(one));
         assert_eq!(occurs(&mut fold, "a", again + SECOND), None);
-        // its wait has doubled by now, but for this
+        // it came and went: folded like any that repeats
         fold.close(|key| *key == "a", false);
-        assert_eq!(fold.due(again + MINUTE), [("a", one)]);
-        assert_eq!(fold.due(again + SECOND + QUIET), []);
-        assert_eq!(occurs(&mut fold, "a", again + SECOND + QUIET), Some(Say::First));
+        assert_eq!(fold.due(again + MINUTE), []);
+        assert_eq!(fold.due(again + 2 * MINUTE), [("a", one)]);
+        // it comes and stays: that is no coming and going, however often it did before
+        for n in 121..=180 {
+            assert_eq!(occurs(&mut fold, "a", again + n * SECOND), None);
+        }
+        assert_eq!(occurs(&mut fold, "a", again + 181 * SECOND), Some(Say::More { more: 61, since: NOON }));
+        fold.close(|key| *key == "a", true);
+        assert_eq!(fold.due(again + 181 * SECOND + QUIET), []);
+        assert_eq!(occurs(&mut fold, "a", again + 181 * SECOND + QUIET), Some(Say::First));
     }
 
     #[test]
