@@ -7,6 +7,7 @@ mod disk;
 mod full;
 mod gaps;
 mod late;
+mod leaving;
 mod log;
 mod memory;
 mod records;
