@@ -11,10 +11,11 @@ port=19099
 export SIMULATED_SECRET=simulated-secret HEC_TOKEN=00000000-0000-4000-8000-000000000001
 
 end() {
-  local code=$? stop
+  local code=$? stop tries=0
   for process in $agent $simulator; do kill "$process" 2>/dev/null || true; done
   for stop in "${stops[@]}"; do eval "$stop" || true; done
-  wait
+  while kill -0 $agent $simulator 2>/dev/null && [ $tries -lt 40 ]; do tries=$((tries + 1)); sleep 0.5; done
+  for process in $agent $simulator; do kill -KILL "$process" 2>/dev/null || true; done
   if [ "$code" != 0 ] && [ -s "$work/agent.log" ]; then echo "the agent's last words:"; tail -15 "$work/agent.log"; fi
   if [ -n "${PEERS_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
   exit "$code"
@@ -33,7 +34,7 @@ must() { # words, command...
 # apt PACKAGE...: Debian packages that are not there yet
 apt() {
   local missing=() package root=()
-  for package; do dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package"); done
+  for package; do dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package"); done
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || can_not "${missing[*]}" "this is not a Debian"
   [ "$(id -u)" = 0 ] || root=(sudo)
@@ -88,6 +89,18 @@ delivered_at_least() { scrape && [ "$(sum auditferry_sink_delivered_total "sink=
 waits_for_sink() { scrape && [ "$(sum auditferry_sink_contents_owed "sink=\"$1\"")" -gt 1 ]; }
 nothing_owed() { scrape && [ "$(sum auditferry_sink_contents_owed)" = 0 ] && [ "$(sum auditferry_contents_unfetched)" = 0 ]; }
 
+# stop_agent: its exit code; after 60 s it is killed, and that is none
+stop_agent() {
+  local process=$agent code=0
+  kill "$process"
+  (sleep 60; kill -KILL "$process") >/dev/null 2>&1 &
+  local guard=$!
+  wait "$process" || code=$?
+  kill "$guard" 2>/dev/null || true
+  agent=''
+  return "$code"
+}
+
 # finish SECONDS: the service publishes nothing more, everything is delivered, agent and service end cleanly
 finish() {
   local code=0 listed
@@ -100,9 +113,7 @@ finish() {
   done
   until_true "$1" "everything was delivered" nothing_owed
   say "everything was delivered"
-  kill "$agent"
-  wait "$agent" || code=$?
-  agent=''
+  stop_agent || code=$?
   must "the agent stops cleanly (exit code $code)" [ "$code" = 0 ]
   code=0
   "$AUDITFERRY" status --config "$work/auditferry.toml" >"$work/status.out" 2>&1 || code=$?

@@ -49,7 +49,7 @@ halt() { # signal; after 20 s it is killed
 case $command in
   install)
     [ -x "$engine" ] || {
-      python3 -m pip install -q --disable-pip-version-check --no-cache-dir --no-deps --no-compile --require-hashes \
+      python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --no-cache-dir --no-deps --no-compile --require-hashes \
         -r "$here/requirements.txt" --upgrade --target "$TENZIR" >&2
       chmod +x "$engine"
     } ;;

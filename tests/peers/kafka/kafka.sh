@@ -64,7 +64,7 @@ case $command in
   install) # moved into place when whole
     [ -d "$libs" ] || {
       rm -rf "$libs.part"
-      timeout 600 mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$libs.part" >&2
+      timeout 600 mvn -q -B -Dstyle.color=never -f "$here/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$libs.part" >&2
       mv "$libs.part" "$libs"
     } ;;
   start) start ;;
@@ -73,9 +73,11 @@ case $command in
   topic) java_ org.apache.kafka.tools.TopicCommand --bootstrap-server 127.0.0.1:${ports}2 --create --topic "$@" >/dev/null ;;
   only)
     java_ org.apache.kafka.tools.AclCommand --bootstrap-server 127.0.0.1:${ports}2 --add --topic "$1" --allow-principal "User:$2" --operation All >/dev/null ;;
-  read) # ends by a time-out, which it calls an error
-    java_ org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server 127.0.0.1:${ports}2 --topic "$1" --from-beginning \
-      --timeout-ms 8000 --formatter-property print.key=true --formatter-property print.headers=true --formatter-property print.timestamp=true --formatter-property print.partition=true \
-      2>"$dir/reader-$1.log" || { cat "$dir/reader-$1.log" >&2; exit 1; } ;;
+  read) # as many as the partitions hold: it need not wait to be sure that no more come
+    records=$(java_ org.apache.kafka.tools.GetOffsetShell --bootstrap-server 127.0.0.1:${ports}2 --topic "^$1\$" | awk -F: '{ sum += $3 } END { print sum + 0 }')
+    [ "$records" -gt 0 ] || exit 0
+    java_ org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server 127.0.0.1:${ports}2 --topic "$1" --from-beginning --max-messages "$records" \
+      --timeout-ms 120000 --formatter-property print.key=true --formatter-property print.headers=true --formatter-property print.timestamp=true \
+      --formatter-property print.partition=true 2>"$dir/reader-$1.log" || { cat "$dir/reader-$1.log" >&2; exit 1; } ;;
   *) echo "unknown: $command" >&2; exit 2 ;;
 esac
