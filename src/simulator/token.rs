@@ -70,7 +70,7 @@ impl Simulator {
     }
 
     /// The tenant's position, by GUID or domain, or what Entra ID says of one that it does not know.
-    fn known(&self, tenant: &str, now: i64) -> Result<usize, Answer> {
+    fn known(&self, tenant: &str, now: i64) -> Result<usize, Box<Answer>> {
         let known = self
             .profile
             .tenants
@@ -82,7 +82,7 @@ impl Simulator {
                  signing into the correct cloud. Check with your subscription administrator, this may happen if there \
                  are no active subscriptions for the tenant."
             );
-            self.oauth(400, "invalid_request", 90002, &words, now)
+            Box::new(self.oauth(400, "invalid_request", 90002, &words, now))
         })
     }
 
@@ -90,7 +90,7 @@ impl Simulator {
     pub(super) fn openid(&self, tenant: &str, now: i64) -> Answer {
         let tenant = match self.known(tenant, now) {
             Ok(position) => &self.profile.tenants[position],
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let base = &self.profile.base_url;
         let mut body = json!({
@@ -109,7 +109,7 @@ impl Simulator {
     pub(super) fn token(&mut self, tenant: &str, v2: bool, form: &Query, now: i64) -> Answer {
         let position = match self.known(tenant, now) {
             Ok(position) => position,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let number = self.count(position, Operation::Token);
         let whole = Arc::clone(&self.profile);
