@@ -121,7 +121,7 @@ fn streams(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     scrape.counter(&COPIES, of(|stream| stream.copies))?;
     scrape.counter(&ACCEPTED, of(|stream| stream.accepted))?;
     scrape.counter(&DIFFERING, of(|stream| stream.differing))?;
-    let listed = names.iter().zip(&snapshot.books.streams).filter(|(_, stream)| stream.origin == "listed").filter_map(
+    let listed = names.iter().zip(&snapshot.books.streams).filter(|(_, stream)| stream.configured).filter_map(
         |(name, stream)| {
             let age = (snapshot.now - stream.listed.or(snapshot.live.started)?) as f64 / 1000.0;
             Some((vec![name.as_str()], age.max(0.0)))

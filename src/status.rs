@@ -97,6 +97,7 @@ impl Snapshot {
                 .iter()
                 .map(|stream| JsonStream {
                     name: stream.name(),
+                    configured: stream.configured,
                     cursor: stream.cursor,
                     listed: stream.listed,
                     read: stream.read,
@@ -159,6 +160,7 @@ struct JsonSnapshot {
 #[derive(Serialize)]
 struct JsonStream {
     name: String,
+    configured: bool,
     cursor: Millis,
     listed: Option<Millis>,
     read: i64,

@@ -87,7 +87,8 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
         let listed =
             stream.listed.map_or("no point yet".into(), |listed| format!("{} ago", ago(snapshot.now - listed)));
         match stream.origin.as_str() {
-            "listed" => writeln!(out, "{}  (listed up to {listed})", stream.name())?,
+            "listed" if stream.configured => writeln!(out, "{}  (listed up to {listed})", stream.name())?,
+            "listed" => writeln!(out, "{}  (gone from the configuration, listed up to {listed})", stream.name())?,
             "agent" => writeln!(out, "auditferry's own events")?,
             _ => writeln!(out, "{}", stream.name())?,
         }

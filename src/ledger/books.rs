@@ -19,6 +19,8 @@ pub struct StreamBooks {
     pub origin: String,
     /// As `Audit.General`.
     pub content_type: String,
+    /// The agent lists it; false for streams of our own, and for those that are gone from the configuration.
+    pub configured: bool,
     /// Up to where everything listed is in the ledger.
     pub cursor: Millis,
     /// End of the last complete listing.
@@ -304,7 +306,7 @@ fn accounts(connection: &Connection, stream: i64) -> Result<Vec<Account>, Ledger
 fn books(connection: &Connection) -> Result<Books, LedgerError> {
     let mut streams: Vec<StreamBooks> = connection
         .prepare_cached(
-            "SELECT s.id, t.guid, s.origin, s.content_type, s.cursor, s.listed, s.read, s.unselected, s.unreadable, s.copies, s.accepted, s.differing
+            "SELECT s.id, t.guid, s.origin, s.content_type, s.cursor, s.listed, s.read, s.unselected, s.unreadable, s.copies, s.accepted, s.differing, s.configured
              FROM stream s LEFT JOIN tenant t ON t.id = s.tenant ORDER BY s.id",
         )?
         .query_map([], |row| {
@@ -321,6 +323,7 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
                 copies: row.get(9)?,
                 accepted: row.get(10)?,
                 differing: row.get(11)?,
+                configured: row.get(12)?,
                 accounts: Vec::new(),
             })
         })?

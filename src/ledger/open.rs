@@ -331,7 +331,7 @@ pub(super) fn version(connection: &Connection, file: &Path) -> Result<i64, OpenE
     if found > SCHEMA {
         return Err(OpenError::Newer { file: file.to_owned(), found });
     }
-    let newest = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('tenant') WHERE name = 'removed_at')";
+    let newest = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('stream') WHERE name = 'configured')";
     if found == SCHEMA && !connection.query_row(newest, [], |row| row.get::<_, bool>(0)).map_err(sqlite)? {
         let cause = "it was made by an unreleased auditferry whose schema was never published; move state_dir away and start anew";
         return Err(OpenError::Sqlite { file: file.to_owned(), cause: cause.into() });

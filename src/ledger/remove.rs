@@ -30,7 +30,7 @@ pub(super) fn step(
     now: Millis,
 ) -> Result<Step, LedgerError> {
     let found: Option<(i64, bool, bool)> = connection
-        .prepare_cached("SELECT id, configured, removed_at IS NOT NULL FROM tenant WHERE guid = ?")?
+        .prepare_cached("SELECT t.id, EXISTS (SELECT 1 FROM stream s WHERE s.tenant = t.id AND s.configured), t.removed_at IS NOT NULL FROM tenant t WHERE t.guid = ?")?
         .query_row([tenant], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let key = match found {

@@ -73,6 +73,7 @@ async fn what_is_owed_becomes_gaps_and_nothing_of_a_record_is_left() {
         assert_eq!(count(&story, table), 0, "{table}");
     }
     let books = story.ledger.books().await.unwrap();
+    assert!(books.streams.iter().all(|stream| !stream.configured), "nobody is to be woken by one that is not listed");
     assert_eq!((books.seen, books.stored_bytes, books.unfetched), (0, 0, 0));
     assert!(books.sinks.iter().all(|sink| (sink.contents, sink.ahead, sink.quarantine_bytes) == (0, 0, 0)));
     let accounts = &books.streams.iter().find(|it| it.origin == "listed").unwrap().accounts;
@@ -111,6 +112,7 @@ async fn a_tenant_that_comes_back_is_new_and_its_books_go_on() {
     let (streams, _) = register(&story.ledger, both, T + HOUR).await;
     let begins = T + HOUR - DAY;
     assert_eq!((streams[0].id, streams[0].cursor, streams[0].lower_bound), (story.stream, begins, begins));
+    assert!(story.ledger.books().await.unwrap().streams.iter().any(|stream| stream.configured));
     assert_eq!((streams[0].listed, streams[0].enabled), (None, false), "no gap is suspected for when it was away");
     // what the service still lists is owed again, the same ids too
     story.admit("done", T - 20 * HOUR).await;

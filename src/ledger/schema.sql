@@ -1,7 +1,6 @@
 -- Schema 1. Times are milliseconds since 1970 (UTC). Every row but the agent's own hangs under one tenant.
 CREATE TABLE tenant (
   id INTEGER PRIMARY KEY, guid TEXT NOT NULL UNIQUE,
-  configured INTEGER NOT NULL DEFAULT 0,
   removed_at INTEGER                          -- an operator had its data removed; its books and gaps stay
 ) STRICT;
 
@@ -19,6 +18,7 @@ CREATE TABLE stream (
   tenant INTEGER REFERENCES tenant (id),      -- null: the agent's own
   origin TEXT NOT NULL,                       -- listed | requeue | agent
   content_type TEXT NOT NULL,
+  configured INTEGER NOT NULL DEFAULT 0,      -- the agent lists it
   since INTEGER NOT NULL,                     -- nothing older was asked for when the stream was new
   cursor INTEGER NOT NULL,                    -- all that the service listed before this is in `content` (I1)
   listed INTEGER,                             -- end of the last complete listing

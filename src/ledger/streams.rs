@@ -78,7 +78,7 @@ impl Ledger {
         let past = !self.engine.mutant("a new sink is not owed the past");
         self.write("register", move |connection| {
             let new_sinks = sinks::register(connection, &sinks, now)?;
-            connection.prepare_cached("UPDATE tenant SET configured = 0")?.execute([])?;
+            connection.prepare_cached("UPDATE stream SET configured = 0")?.execute([])?;
             for spec in &streams {
                 register_stream(connection, spec)?;
             }
@@ -186,10 +186,14 @@ fn register_stream(connection: &Connection, spec: &StreamSpec) -> Result<(), Led
     let tenant: i64 = connection
         .prepare_cached("SELECT id FROM tenant WHERE guid = ?")?
         .query_row([&spec.tenant], |row| row.get(0))?;
-    connection.prepare_cached("UPDATE tenant SET configured = 1 WHERE id = ?")?.execute([tenant])?;
     remove::come_back(connection, tenant, spec.since)?;
     connection.prepare_cached("INSERT INTO stream (tenant, origin, content_type, since, cursor) VALUES (?1, 'listed', ?2, ?3, ?3) ON CONFLICT DO NOTHING")?.execute(params![tenant, spec.content_type, spec.since],
     )?;
+    connection
+        .prepare_cached(
+            "UPDATE stream SET configured = 1 WHERE tenant = ?1 AND origin = 'listed' AND content_type = ?2",
+        )?
+        .execute(params![tenant, spec.content_type])?;
     Ok(())
 }
 

@@ -156,7 +156,9 @@ fn a_tenant_that_left_is_removed_with_everything_but_its_books() {
     assert!(code == Some(0) && out.contains(": its data is removed: "), "{out}{err}");
     let (code, _, err) = run(&stage, &["remove-tenant", "nobody"]);
     assert!(code == Some(1) && err.contains("there is no tenant nobody in the ledger"), "{err}");
-    let status = stage.status().unwrap();
+    let (status, metrics) = (stage.status().unwrap(), get(&stage, "/metrics").unwrap().1);
+    let age = |tenant: &str| format!("auditferry_stream_listing_age_seconds{{stream=\"{tenant}/Audit.General\"}}");
+    assert!(metrics.contains(&age(TENANT)) && !metrics.contains(&age(tenant)), "a tenant that left wakes nobody");
     assert_eq!(status["closed"], true, "{status:#}");
     assert!(status["gaps"].as_array().unwrap().iter().any(|gap| gap["sink"] == "stuck"), "{status:#}");
     assert_eq!(running.terminate(), Some(0));

@@ -89,7 +89,7 @@ fn a_tenant_is_removed_while_its_records_are_on_their_way_wherever_the_agent_die
         with_both += u64::from(accounts[1].lost > 0 && taken > 0);
         let left: Vec<i64> = checks::column(
             &stage,
-            "SELECT (SELECT count(*) FROM chunk) + (SELECT count(*) FROM seen s JOIN tenant t ON t.id = s.tenant WHERE NOT t.configured)",
+            "SELECT (SELECT count(*) FROM chunk) + (SELECT count(*) FROM seen s JOIN tenant t ON t.id = s.tenant WHERE t.removed_at IS NOT NULL)",
             |row| row.get(0),
         )
         .unwrap();
