@@ -58,7 +58,8 @@ fn page(command: clap::Command, pages: &mut Vec<(String, Vec<u8>)>) -> io::Resul
         page(sub.clone(), pages)?;
     }
     let source = concat!("auditferry ", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command).source(source).manual("auditferry manual");
+    // an empty date would be left out by roff, and what follows would move into its place
+    let man = Man::new(command).date(" ").source(source).manual("auditferry manual");
     let mut text = Vec::new();
     man.render(&mut text)?;
     pages.push((man.get_filename(), text));
@@ -82,7 +83,7 @@ mod tests {
         whole.build();
         assert_eq!(pages.last().map(|(name, _)| name.as_str()), Some("auditferry.1"));
         let root = page("auditferry.1");
-        assert!(root.contains(".TH auditferry 1"), "{root}");
+        assert!(root.contains(".TH auditferry 1 \" \" \"auditferry "), "{root}");
         assert!(root.contains("Exit codes: 0 as asked"), "{root}");
         let mut count = 1;
         let mut below: Vec<(String, &clap::Command)> =
