@@ -1,9 +1,9 @@
 //! Opening the ledger: lock, permissions, pragmas, schema version.
 
 use std::{
-    fs::{File, OpenOptions, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{Read, Seek, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -21,7 +21,6 @@ pub const SCHEMA: i64 = 1 + STEPS.len() as i64;
 /// More than there are different statements in `ledger/`: each is compiled once per connection.
 pub(super) const STATEMENTS: usize = 128;
 pub(super) const FILE: &str = "ledger.sqlite";
-pub(super) const LOCK: &str = "lock";
 
 /// Why the ledger can't be opened. Exit code 3.
 #[derive(Debug, Error)]
@@ -95,9 +94,11 @@ pub fn lock(dir: &Path) -> Result<DirectoryLock, OpenError> {
     if let Some(kind) = network(dir).map_err(directory)? {
         return Err(OpenError::Network { dir: dir.to_owned(), kind });
     }
-    let options =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK));
+    let place = dir.join("lock");
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&place);
     let mut file = options.map_err(directory)?;
+    // made by root, who restores a copy: the agent's user must be able to take it, too
+    let _ = fs::metadata(dir).and_then(|owner| chown(&place, Some(owner.uid()), Some(owner.gid())));
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut holder = String::new();
         let _ = (&file).take(200).read_to_string(&mut holder);
@@ -317,6 +318,18 @@ mod tests {
         let _first = lock(dir.path()).unwrap();
         let words = lock(dir.path()).unwrap_err().to_string();
         assert!(words.contains(&format!("in use by another agent (process {} on ", std::process::id())), "{words}");
+    }
+
+    #[test]
+    fn a_lock_that_root_makes_belongs_to_the_owner_of_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        // only root can give something away; for others there is nothing to prove
+        if chown(dir.path(), Some(4711), Some(4712)).is_err() {
+            return;
+        }
+        drop(lock(dir.path()).unwrap());
+        let made = std::fs::metadata(dir.path().join("lock")).unwrap();
+        assert_eq!((made.uid(), made.gid()), (4711, 4712));
     }
 
     #[test]
