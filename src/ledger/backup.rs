@@ -90,9 +90,7 @@ pub fn restore(dir: &Path, from: &Path, _lock: &DirectoryLock) -> Result<Copied,
     let bytes = copy(&connection, &new)?;
     // root restores, the agent's user must be able to use it; any other user can only own what it makes
     let owner = fs::metadata(&place).or_else(|_| fs::metadata(dir)).map_err(failed)?;
-    for made in [&new, &dir.join(open::LOCK)] {
-        let _ = chown(made, Some(owner.uid()), Some(owner.gid()));
-    }
+    let _ = chown(&new, Some(owner.uid()), Some(owner.gid()));
     let had = place.exists();
     if had {
         // the ledger first: a log without its file is thrown away by SQLite, a file with the log of another is destroyed by it

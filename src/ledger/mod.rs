@@ -16,6 +16,7 @@ mod deliveries;
 mod error;
 mod facts;
 mod gaps;
+mod ground;
 #[cfg(test)]
 mod group_tests;
 mod open;
@@ -57,7 +58,8 @@ pub use deliveries::{Ask, Piece, Place, Stored};
 pub use error::LedgerError;
 pub use facts::facts;
 pub use gaps::{Gap, GapNews};
-pub use open::{DirectoryLock, Ground, OpenError, SCHEMA, ground, lock};
+pub use ground::{Ground, ground};
+pub use open::{DirectoryLock, OpenError, SCHEMA, lock};
 pub use quarantine::{Quarantined, Refused, Selection};
 pub use requests::{Request, Wanted};
 pub use requeue::OwnEvent;

@@ -1,9 +1,9 @@
 //! Opening the ledger: lock, permissions, pragmas, schema version.
 
 use std::{
-    fs::{File, OpenOptions, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{Read, Seek, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -21,7 +21,6 @@ pub const SCHEMA: i64 = 1 + STEPS.len() as i64;
 /// More than there are different statements in `ledger/`: each is compiled once per connection.
 pub(super) const STATEMENTS: usize = 128;
 pub(super) const FILE: &str = "ledger.sqlite";
-pub(super) const LOCK: &str = "lock";
 
 /// Why the ledger can't be opened. Exit code 3.
 #[derive(Debug, Error)]
@@ -95,9 +94,11 @@ pub fn lock(dir: &Path) -> Result<DirectoryLock, OpenError> {
     if let Some(kind) = network(dir).map_err(directory)? {
         return Err(OpenError::Network { dir: dir.to_owned(), kind });
     }
-    let options =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK));
+    let place = dir.join("lock");
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&place);
     let mut file = options.map_err(directory)?;
+    // made by root, who restores a copy: the agent's user must be able to take it, too
+    let _ = fs::metadata(dir).and_then(|owner| chown(&place, Some(owner.uid()), Some(owner.gid())));
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut holder = String::new();
         let _ = (&file).take(200).read_to_string(&mut holder);
@@ -112,53 +113,8 @@ pub fn lock(dir: &Path) -> Result<DirectoryLock, OpenError> {
     Ok(DirectoryLock(file))
 }
 
-/// What a state directory stands on, looked at without touching it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ground {
-    /// Bytes that this user may still write there.
-    pub free: u64,
-    /// Who holds it, as the lock file says.
-    pub holder: Option<String>,
-    /// It is there.
-    pub exists: bool,
-}
-
-/// Who holds a lock file. Asked of the system's list, since a lock taken to find out could be in the way of an agent that starts.
-fn holder(lock: &Path) -> Option<String> {
-    let inode = std::fs::metadata(lock).ok()?.ino();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    // `1: FLOCK  ADVISORY  WRITE 4242 fe:00:131 0 EOF` (proc_locks(5))
-    let held = locks.lines().any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        fields.next() == Some("FLOCK")
-            && fields.nth(3).and_then(|file| file.rsplit(':').next()) == Some(&inode.to_string())
-    });
-    let mut words = String::new();
-    let _ = File::open(lock).ok()?.take(200).read_to_string(&mut words);
-    held.then(|| words.trim().to_owned())
-}
-
-/// Looks at a state directory, or at the nearest folder above it that is there.
-pub fn ground(dir: &Path) -> Result<Ground, OpenError> {
-    let directory = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
-    let exists = dir.is_dir();
-    let standing = dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
-    if let Some(kind) = network(standing).map_err(directory)? {
-        return Err(OpenError::Network { dir: dir.to_owned(), kind });
-    }
-    rustix::fs::access(standing, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
-        .map_err(|error| directory(error.into()))?;
-    let disk = rustix::fs::statvfs(standing).map_err(|error| directory(error.into()))?;
-    let holder = holder(&dir.join("lock"));
-    match command_reader(dir) {
-        Ok(_) | Err(OpenError::Missing { .. }) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(Ground { free: disk.f_bavail.saturating_mul(disk.f_frsize), holder, exists })
-}
-
 /// The name of the network file system that `dir` lies on, if it does. Numbers: statfs(2).
-fn network(dir: &Path) -> std::io::Result<Option<&'static str>> {
+pub(super) fn network(dir: &Path) -> std::io::Result<Option<&'static str>> {
     Ok(network_name(rustix::fs::statfs(dir)?.f_type as u64 & 0xffff_ffff))
 }
 
@@ -362,6 +318,18 @@ mod tests {
         let _first = lock(dir.path()).unwrap();
         let words = lock(dir.path()).unwrap_err().to_string();
         assert!(words.contains(&format!("in use by another agent (process {} on ", std::process::id())), "{words}");
+    }
+
+    #[test]
+    fn a_lock_that_root_makes_belongs_to_the_owner_of_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        // only root can give something away; for others there is nothing to prove
+        if chown(dir.path(), Some(4711), Some(4712)).is_err() {
+            return;
+        }
+        drop(lock(dir.path()).unwrap());
+        let made = std::fs::metadata(dir.path().join("lock")).unwrap();
+        assert_eq!((made.uid(), made.gid()), (4711, 4712));
     }
 
     #[test]
