@@ -99,9 +99,16 @@ impl<K: Ord + Clone> Fold<K> {
     /// Causes of which `which` is true are over for now, and that is said otherwise. One that comes up again soon is still folded, but waits
     /// for a minute at most. `counted`: what was not said of them is said therewith.
     pub fn close(&mut self, which: impl Fn(&K) -> bool, counted: bool) {
+        self.pause(&which, counted);
+        for (_, row) in self.rows.iter_mut().filter(|(key, _)| which(key)) {
+            row.wait = FIRST_WAIT;
+        }
+    }
+
+    /// The same for what comes and goes as often as once a minute: when it comes again soon, it goes on being said less and less often.
+    pub fn pause(&mut self, which: impl Fn(&K) -> bool, counted: bool) {
         for (_, row) in self.rows.iter_mut().filter(|(key, _)| which(key)) {
             row.closed = true;
-            row.wait = FIRST_WAIT;
             if counted {
                 row.unsaid = 0;
             }

@@ -60,7 +60,7 @@ impl Refrain {
     pub fn works(&mut self, about: &str, now: Millis) -> Option<String> {
         let (times, since) = self.failing.remove(about)?;
         let told = self.told.remove(about);
-        self.fold.close(|(key, _)| key == about, told);
+        self.fold.pause(|(key, _)| key == about, told);
         let since = clock(since, now);
         told.then(|| match times {
             1 => format!("works again; it had failed at {since}"),

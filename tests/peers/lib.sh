@@ -6,8 +6,8 @@ mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/auditferry-peer.XXXXXX")
 agent='' simulator='' failed=0 stops=()
-# the agent's /metrics; the peers' own ports stand in their configurations
-port=19099
+# the agent's /metrics, a free port; the peers' own ports stand in their configurations
+port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export SIMULATED_SECRET=simulated-secret HEC_TOKEN=00000000-0000-4000-8000-000000000001
 
 end() {
@@ -76,7 +76,13 @@ configure() {
 run_agent() {
   "$AUDITFERRY" run --config "$work/auditferry.toml" 2>>"$work/agent.log" &
   agent=$!
-  until_true 60 "the agent answers" scrape
+  until_true 60 "the agent answers" answers
+}
+
+# the agent, and no other program on its port
+answers() {
+  kill -0 "$agent" 2>/dev/null || { echo "FAILED: the agent ended at once" >&2; exit 1; }
+  scrape
 }
 
 scrape() { curl -sf --max-time 20 "http://127.0.0.1:$port/metrics" >"$work/metrics.next" && mv "$work/metrics.next" "$work/metrics"; }
