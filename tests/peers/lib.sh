@@ -40,9 +40,10 @@ apt() {
   [ "$(id -u)" = 0 ] || root=(sudo)
   say "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  # the lists may be old, or not there at all
-  "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$work/apt.log" 2>&1 ||
-    { "${root[@]}" apt-get update -qq && "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$work/apt.log" 2>&1 ||
+  # one peer at a time; the lists may be old, or not there at all
+  local get=(flock -o "$cache/apt.lock" "${root[@]}" apt-get -qq)
+  "${get[@]}" install -y --no-install-recommends "${missing[@]}" >"$work/apt.log" 2>&1 ||
+    { "${get[@]}" update && "${get[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$work/apt.log" 2>&1 ||
     can_not "${missing[*]}" "apt-get says: $(tail -3 "$work/apt.log")"
 }
 
