@@ -6,8 +6,8 @@ mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/auditferry-peer.XXXXXX")
 agent='' simulator='' failed=0 stops=()
-# the agent's /metrics; the peers' own ports stand in their configurations
-port=19099
+# the agent's /metrics, a free port; the peers' own ports stand in their configurations
+port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export SIMULATED_SECRET=simulated-secret HEC_TOKEN=00000000-0000-4000-8000-000000000001
 
 end() {
@@ -40,9 +40,10 @@ apt() {
   [ "$(id -u)" = 0 ] || root=(sudo)
   say "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  # the lists may be old, or not there at all
-  "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$work/apt.log" 2>&1 ||
-    { "${root[@]}" apt-get update -qq && "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$work/apt.log" 2>&1 ||
+  # one peer at a time; the lists may be old, or not there at all
+  local get=(flock -o "$cache/apt.lock" "${root[@]}" apt-get -qq)
+  "${get[@]}" install -y --no-install-recommends "${missing[@]}" >"$work/apt.log" 2>&1 ||
+    { "${get[@]}" update && "${get[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$work/apt.log" 2>&1 ||
     can_not "${missing[*]}" "apt-get says: $(tail -3 "$work/apt.log")"
 }
 
@@ -76,7 +77,13 @@ configure() {
 run_agent() {
   "$AUDITFERRY" run --config "$work/auditferry.toml" 2>>"$work/agent.log" &
   agent=$!
-  until_true 60 "the agent answers" scrape
+  until_true 60 "the agent answers" answers
+}
+
+# the agent, and no other program on its port
+answers() {
+  kill -0 "$agent" 2>/dev/null || { echo "FAILED: the agent ended at once" >&2; exit 1; }
+  scrape
 }
 
 scrape() { curl -sf --max-time 20 "http://127.0.0.1:$port/metrics" >"$work/metrics.next" && mv "$work/metrics.next" "$work/metrics"; }

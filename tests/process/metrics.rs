@@ -10,12 +10,13 @@ use crate::{
 };
 
 /// Metrics that have no series while nothing of the kind has happened.
-const QUIET: [&str; 5] = [
+const QUIET: [&str; 6] = [
     "auditferry_certificate_expires_timestamp_seconds",
     "auditferry_stream_failing",
     "auditferry_lost_contents_total",
     "auditferry_sink_unconfigured",
     "auditferry_fetch_failures_total",
+    "auditferry_gaps_by_reason",
 ];
 
 /// One line of a sample: name, labels as written, value.

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
+use auditferry::simulator::faults::{AnswerFault, Operation, When, Wrong};
 use tracing::Dispatch;
 
 use super::{HOUR, MINUTE, after, calm, live, live_until_settled};
@@ -28,16 +29,16 @@ impl io::Write for Log {
 }
 
 impl Log {
+    /// Takes all lines.
+    fn all(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+        String::from_utf8(bytes).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+    }
+
     /// Takes the lines about this sink.
     fn take(&self, sink: &str) -> Vec<String> {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
         let end = format!(" sink=\"{sink}\"");
-        String::from_utf8(bytes)
-            .unwrap()
-            .lines()
-            .filter_map(|line| line.strip_suffix(&end))
-            .map(str::to_owned)
-            .collect()
+        self.all().iter().filter_map(|line| line.strip_suffix(&end)).map(str::to_owned).collect()
     }
 }
 
@@ -138,5 +139,49 @@ fn a_sink_that_is_gone_and_owed_nothing_is_named_every_hour_while_its_quarantine
                 " KiB of refused records in its quarantine; put it back under its name, or end it with `auditferry retire-sink`"
             ));
         }
+    });
+}
+
+#[test]
+fn an_outage_of_the_service_is_its_first_line_counts_and_its_end() {
+    logged(|log| {
+        let mut stage = stage();
+        let (from, until) = {
+            let profile = stage.simulator.lock().unwrap();
+            (after(profile.profile(), HOUR), after(profile.profile(), 3 * HOUR))
+        };
+        let fault = |on| AnswerFault { when: When::between(from, until), on: Some(on), wrong: Wrong::Status(503) };
+        stage.simulator.lock().unwrap().profile_mut().tenants[0].faults.answers = vec![fault(Operation::Contents)];
+        live(&mut stage, &[SinkPlan::fake("siem")], 4 * HOUR, |_| {});
+        let lines = log.all();
+        let about: Vec<_> = lines.iter().filter(|line| line.contains("503") || line.contains("listing ")).collect();
+        let first = about.iter().filter(|line| line.starts_with("ERROR") && !line.contains(" more since ")).count();
+        assert_eq!(first, 1, "{about:#?}");
+        let over: Vec<_> = about.iter().filter(|line| line.contains("listing works again")).collect();
+        assert!(
+            over.len() == 1 && over[0].contains("; it had failed ") && over[0].contains(" times since "),
+            "{over:?}"
+        );
+        assert!((4..12).contains(&about.len()), "two hours: the first, some counts, the end: {about:#?}");
+    });
+}
+
+#[test]
+fn hundreds_of_bodies_that_can_not_be_fetched_are_a_few_lines() {
+    logged(|log| {
+        let mut stage = stage();
+        let start = stage.simulator.lock().unwrap().profile().start;
+        let until = after(stage.simulator.lock().unwrap().profile(), 2 * HOUR);
+        let wrong = Wrong::Status(503);
+        stage.simulator.lock().unwrap().profile_mut().tenants[0].faults.answers =
+            vec![AnswerFault { when: When::between(start, until), on: Some(Operation::Blob), wrong }];
+        live(&mut stage, &[SinkPlan::fake("siem")], 4 * HOUR, |_| {});
+        let lines: Vec<_> = log.all().into_iter().filter(|line| line.contains("503")).collect();
+        let failures: u64 = stage.activity.fetch_failures().values().sum();
+        assert!(failures > 300, "{failures} failures");
+        assert!((3..15).contains(&lines.len()), "{failures} failures in {} lines: {lines:#?}", lines.len());
+        assert_eq!(count(&lines, "tried again until it expires"), 1, "{lines:#?}");
+        let over = format!("INFO over: not any more for 20 min, {failures} in all since ");
+        assert_eq!(lines.iter().filter(|line| line.starts_with(&over)).count(), 1, "nothing is left out: {lines:#?}");
     });
 }
