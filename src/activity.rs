@@ -190,6 +190,14 @@ impl Activity {
         say
     }
 
+    /// The machine's clock was set back to `now`: what turned later than that turned now, so that a loop that hangs is noticed by this clock, too.
+    pub fn set_back(&self, now: Millis) {
+        for pulse in self.lock().pulses.values_mut().filter(|pulse| pulse.turned > now) {
+            pulse.until = now + (pulse.until - pulse.turned).max(0);
+            pulse.turned = now;
+        }
+    }
+
     /// Loops that hang: no turn for 5 minutes, and no sleep until a time to come.
     pub fn hung(&self, now: Millis) -> Vec<String> {
         self.lock().pulses.iter().filter(|(_, pulse)| pulse.hangs(now)).map(|(name, _)| name.clone()).collect()

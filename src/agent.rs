@@ -213,6 +213,10 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         tenants: sink.tenants.clone(),
     });
     let (streams, sink_rows) = ledger.register(streams.collect(), specs.collect(), now).await?;
+    // from here on: one that hangs in its first turn is missed, too
+    for name in ["fetch", "requests", "sweep"] {
+        activity.pulse(name, now, now);
+    }
     let mut loops = JoinSet::new();
     let mut origins = BTreeMap::new();
     for source in sources {
@@ -228,6 +232,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         }
         let (world, ledger, activity) = (world.on("collect"), ledger.clone(), activity.clone());
         let name = format!("collect {}", source.name);
+        activity.pulse(&name, now, now);
         let collect = Collect {
             world,
             ledger,
@@ -277,6 +282,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
             quarantine,
             activity: activity.clone(),
         };
+        activity.pulse(&deliver.pulse_name(), now, now);
         loops.spawn(deliver.run(stop.clone()));
     }
     let requests = Requests {

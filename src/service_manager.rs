@@ -8,13 +8,19 @@ use std::{io, sync::Arc, time::Duration};
 use sd_notify::NotifyState;
 use tracing::{error, info, warn};
 
-use crate::{activity::Activity, agent::millis, world::World};
+use crate::{activity::Activity, agent::millis, ledger::Millis, world::World};
 
 /// Between two looks when there is no watchdog, so that the status line is never older.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// A watchdog of less than twice this is not to be had: it would keep a core busy.
 const SHORTEST: Duration = Duration::from_millis(100);
+
+/// A clock that is ahead of its own sleep by more than this was set, or stood still.
+const JUMP: Millis = 30_000;
+
+/// No loop that lives takes longer to turn once (milliseconds): they sleep for a minute at most, but for a long `poll`, and say so.
+const TURN: Millis = 90_000;
 
 /// How many failing sinks the status line names.
 const NAMED: usize = 3;
@@ -44,12 +50,21 @@ impl ServiceManager {
     /// Says that the agent is ready once its loops have started, then feeds the watchdog while none of them hangs. Never returns.
     pub async fn keep_informed(&self, world: &World, activity: &Activity) {
         activity.begun().await;
-        // twice as often as it must be: one late beat ends nothing
-        let every = self.watchdog.map_or(LOOK, |watchdog| (watchdog / 2).clamp(SHORTEST, LOOK));
+        // four times as often as it must be: a beat that is late, or left out, ends nothing
+        let every = self.watchdog.map_or(LOOK, |watchdog| (watchdog / 4).clamp(SHORTEST, LOOK));
+        let (mut looked, mut believed) = (millis(world), Millis::MIN);
         let mut states = vec![NotifyState::Ready.to_string()];
         let (mut said, mut hanging) = (String::new(), false);
         loop {
-            let hung = activity.hung(millis(world));
+            let now = millis(world);
+            if now < looked {
+                activity.set_back(now);
+            } else if now - looked > every.as_millis() as Millis + JUMP {
+                // the clock was set ahead, or the machine slept: every loop looks old until it has turned once more
+                believed = now + TURN;
+            }
+            looked = now;
+            let hung = if now < believed { Vec::new() } else { activity.hung(now) };
             if hung.is_empty() == hanging {
                 hanging = !hanging;
                 self.log(&hung);

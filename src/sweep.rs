@@ -47,8 +47,7 @@ impl Sweep {
                 }
                 Err(error) => return Err(error),
             }
-            let now = millis(&self.world);
-            self.activity.pulse("sweep", now, now + EVERY.as_millis() as Millis);
+            self.pulse(EVERY);
             tokio::select! {
                 biased;
                 () = stop.wait() => {}
@@ -57,6 +56,12 @@ impl Sweep {
             }
         }
         Ok(())
+    }
+
+    /// It turned, and sleeps for so long at most. Also in the midst of a turn that has much to do: who works does not hang.
+    fn pulse(&self, wait: Duration) {
+        let now = millis(&self.world);
+        self.activity.pulse("sweep", now, now + wait.as_millis() as Millis);
     }
 
     async fn turn(&self, said_at: &mut Millis) -> Result<(), LedgerError> {
@@ -72,7 +77,9 @@ impl Sweep {
         let known = self.heard(now).map(|heard| heard.min(now));
         let before = known.map_or(Millis::MIN, |known| known - memory);
         let due = self.ledger.due(before).await?;
-        while due.old && self.ledger.forget(before).await? {}
+        while due.old && self.ledger.forget(before).await? {
+            self.pulse(Duration::ZERO);
+        }
         if due.gaps {
             self.announce(now).await?;
         }
@@ -90,12 +97,16 @@ impl Sweep {
                 if self.world.gate.mutant("expiry by the machine's clock") {
                     before = now - GRACE;
                 }
-                while self.ledger.expire(vec![*stream], true, before, now).await? {}
+                while self.ledger.expire(vec![*stream], true, before, now).await? {
+                    self.pulse(Duration::ZERO);
+                }
             }
         }
         let configured: Vec<i64> = self.sources.iter().map(|(stream, ..)| *stream).collect();
         let Some(heard) = self.heard(now) else { return Ok(()) };
-        while self.ledger.expire(configured.clone(), false, heard.min(now) - GRACE, now).await? {}
+        while self.ledger.expire(configured.clone(), false, heard.min(now) - GRACE, now).await? {
+            self.pulse(Duration::ZERO);
+        }
         Ok(())
     }
 
@@ -139,6 +150,7 @@ impl Sweep {
             let Some((content, bytes)) = dropped else { break };
             self.activity.sizes(|sizes| sizes.dropped(content, bytes));
             freed += bytes;
+            self.pulse(Duration::ZERO);
         }
         if freed > 0 {
             info!(
@@ -167,6 +179,7 @@ impl Sweep {
             );
             self.ledger.announce_gap(&news, own_events::gap_event(&news, now), now).await?;
             self.activity.hints.deliver.notify_waiters();
+            self.pulse(Duration::ZERO);
         }
         Ok(())
     }

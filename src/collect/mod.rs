@@ -66,6 +66,8 @@ impl Collect {
         let mut told = BTreeMap::new();
         while !stop.is_set() {
             let now = millis(&self.world);
+            // it woke: a poll may be longer than the time after which a loop hangs
+            self.activity.pulse(&self.name, now, now);
             let unsure = attempts.values().any(|attempt| attempt.unsure);
             if retry::is_due(asked.not_before, now)
                 && (unsure || !off.is_empty() || retry::hourly(subscriptions_at, now))

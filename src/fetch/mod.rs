@@ -136,10 +136,11 @@ impl Fetch {
 
     /// A body can't be had, now (`then`: what follows) or ever: the log says the first of each cause, and counts the others.
     fn say_failed(&self, target: &FetchTarget, code: &str, words: &str, then: &str) {
-        let (content, attempt) = (&target.content_id, target.attempts + 1);
-        match self.said().fails("", code, words, then, millis(&self.world)) {
-            Some(words) => warn!(content, code, "{words}"),
-            None => debug!(content, code, attempt, "{words}"),
+        let (content, attempt, tenant) = (&target.content_id, target.attempts + 1, &target.tenant);
+        // by tenant: what one tenant has had for days must not keep quiet what another one begins to have
+        match self.said().fails(tenant, code, words, then, millis(&self.world)) {
+            Some(words) => warn!(tenant, content, code, "{words}"),
+            None => debug!(tenant, content, code, attempt, "{words}"),
         }
     }
 
@@ -295,11 +296,11 @@ impl Fetch {
 
 /// Writes what has waited for its time.
 fn say(lines: Vec<Line>) {
-    for Line { code, words, over, .. } in lines {
+    for Line { about: tenant, code, words, over } in lines {
         if over {
-            info!(code, "{words}");
+            info!(tenant, code, "{words}");
         } else {
-            warn!(code, "{words}");
+            warn!(tenant, code, "{words}");
         }
     }
 }
