@@ -5,9 +5,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use auditferry_contract::Confirmation;
 use tokio::sync::Notify;
 
-use crate::{budget::Sizes, ledger::Millis};
+use crate::{
+    budget::Sizes,
+    ledger::Millis,
+    status::{Bounds, Configured},
+};
 
 /// A loop that has not turned for this long, and does not sleep until a time to come, hangs (milliseconds).
 const HUNG: Millis = 5 * 60_000;
@@ -40,6 +45,8 @@ pub struct SinkActivity {
     pub failures: u32,
     /// The last cause, while failing.
     pub error: Option<String>,
+    /// What its `Ok` was worth when it was last opened; `None`: it was not open yet.
+    pub confirmation: Option<Confirmation>,
     /// Last success.
     pub taken_at: Option<Millis>,
     /// Age of the newest event taken, from its time to its confirmation (milliseconds).
@@ -77,6 +84,8 @@ struct Known {
     fetch_failures: BTreeMap<String, u64>,
     started: Option<Millis>,
     sizes: Sizes,
+    configured: BTreeMap<String, Configured>,
+    bounds: Option<Bounds>,
 }
 
 /// Contents of which some sink has messages out or unsettled: a body dropped now would be fetched and sent once more.
@@ -178,6 +187,26 @@ impl Activity {
     /// When the agent started.
     pub fn start(&self) -> Option<Millis> {
         self.lock().started
+    }
+
+    /// What a sink was configured as.
+    pub fn configured(&self, sink: &str, configured: Configured) {
+        self.lock().configured.insert(sink.to_owned(), configured);
+    }
+
+    /// What the sizes of the ledger's parts are held against.
+    pub fn bounded(&self, bounds: Bounds) {
+        self.lock().bounds = Some(bounds);
+    }
+
+    /// What every sink was configured as.
+    pub fn configurations(&self) -> BTreeMap<String, Configured> {
+        self.lock().configured.clone()
+    }
+
+    /// What the sizes of the ledger's parts are held against, where that is known.
+    pub fn bounds(&self) -> Option<Bounds> {
+        self.lock().bounds
     }
 
     /// A body could not be fetched.

@@ -123,6 +123,11 @@ pub trait GateKeeper: Send + Sync {
         None
     }
 
+    /// Whether the named loop is not to be polled any more: the crash test's loop that hangs.
+    fn hangs(&self, _name: &str) -> bool {
+        false
+    }
+
     /// When a call of the ledger that takes so long is done, or one that comes while another is under way; `None`: at once.
     fn busy(&self, _slow: Option<Duration>) -> Option<tokio::time::Instant> {
         None
@@ -185,6 +190,11 @@ impl Gate {
         if let Some(free) = keeper.busy(slow) {
             tokio::time::sleep_until(free).await;
         }
+    }
+
+    /// True when the named loop is to hang. Never in a build without feature `testing`.
+    pub fn hangs(&self, name: &str) -> bool {
+        cfg!(any(test, feature = "testing")) && self.keeper.as_ref().is_some_and(|keeper| keeper.hangs(name))
     }
 
     /// True when this agent is the named mutant. Never in a build without feature `testing`.

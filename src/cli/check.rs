@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use auditferry_contract::{Confirmation, SecretRef, SinkKind};
+use auditferry_contract::{SecretRef, SinkKind};
 use futures_util::FutureExt;
 use serde::Serialize;
 
@@ -159,12 +159,7 @@ fn source_table(source: &SourceConfig) -> Table {
 
 fn sink_table(sink: &SinkConfig) -> Table {
     let promise = sink.checked.promise().map_or("known only once it is open".to_string(), |promise| {
-        let worth = match promise {
-            Confirmation::Sent => "handed to the operating system; whoever reads it may still lose it",
-            Confirmation::Accepted => "the destination said that it has it",
-            Confirmation::Stored => "on stable storage at the destination",
-        };
-        format!("{promise}: {worth}")
+        format!("{promise}: {}", crate::status::words::worth(promise))
     });
     Table { table: "sink", name: Some(sink.name.clone()), settings: settings(sink.settings()), promise: Some(promise) }
 }

@@ -11,7 +11,6 @@ pub mod map;
 pub mod quarantine;
 pub mod retire_sink;
 pub mod run;
-mod show;
 pub mod simulate;
 pub mod sinks;
 mod split;
@@ -29,6 +28,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     config::{LogFormat, Report},
+    show,
     world::{Gate, SystemClock, World, http_client::ReqwestFactory, random::SystemRandom},
 };
 

@@ -18,6 +18,9 @@ use crate::world::{Gate, LedgerFault};
 /// At most this many callers share one COMMIT, so that the first of them does not wait for ever.
 const GROUP: usize = 64;
 
+/// So many callers are told at once that the file is locked; far more than there are loops.
+const WAITING: usize = 10_000;
+
 /// Learns whether its transaction was committed, and answers its caller.
 type Answer = Box<dyn FnOnce(Result<(), LedgerError>)>;
 type Work = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> Share + Send>;
@@ -193,7 +196,12 @@ fn ended() -> LedgerError {
 fn run(connection: Connection, queue: &mpsc::Receiver<Work>, counters: &Counters) {
     while let Ok(first) = queue.recv() {
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-            (first(Err(error.into())).answer)(Ok(()));
+            let error = LedgerError::from(error);
+            // those that came while another process had its turn would each wait as long again, one after the other: with some hundred
+            // loops their turns would be an hour apart
+            for waiting in std::iter::once(first).chain(queue.try_iter().take(WAITING)) {
+                (waiting(Err(error.clone())).answer)(Ok(()));
+            }
             continue;
         }
         let mut answers = Vec::new();
