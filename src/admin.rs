@@ -69,10 +69,21 @@ pub async fn serve(
     axum::serve(listener, app).with_graceful_shutdown(stop).await
 }
 
-/// An answer of /livez or /readyz: whether it is true, and words for a person.
+/// An answer: whether it is true, and words for a person.
 pub type Answer = (StatusCode, String);
 
 impl Admin {
+    /// The page, and whether there was something to show. `refresh`: it loads itself again.
+    pub async fn page(&self, refresh: bool) -> Answer {
+        match self.snapshot().await {
+            Ok(snapshot) => (StatusCode::OK, page::render(&snapshot, refresh)),
+            Err(error) => {
+                let html = page::unreadable(&error.to_string(), millis(&self.world));
+                (StatusCode::INTERNAL_SERVER_ERROR, html)
+            }
+        }
+    }
+
     async fn snapshot(&self) -> Result<Snapshot, LedgerError> {
         let requests: BTreeMap<_, _> =
             self.sources.iter().map(|watched| (watched.name.clone(), watched.source.counters())).collect();
@@ -159,13 +170,7 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> Answer {
 }
 
 async fn status_page(State(admin): State<Arc<Admin>>, uri: Uri) -> Response {
-    let (status, html) = match admin.snapshot().await {
-        Ok(snapshot) => (StatusCode::OK, page::render(&snapshot, uri.query() == Some("refresh"))),
-        Err(error) => {
-            let html = page::unreadable(&error.to_string(), millis(&admin.world));
-            (StatusCode::INTERNAL_SERVER_ERROR, html)
-        }
-    };
+    let (status, html) = admin.page(uri.query() == Some("refresh")).await;
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, page::POLICY.as_str()),

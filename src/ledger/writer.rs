@@ -148,7 +148,9 @@ impl Engine {
                 if !gate.is_alive() {
                     return Err(LedgerError::Dead);
                 }
-                if let Some(error) = refused(gate.fault("read")) {
+                if let Some(error) =
+                    refused(gate.fault("read").filter(|fault| !matches!(fault, LedgerFault::Locked(_))))
+                {
                     return Err(error);
                 }
                 let connection = lock(shared)?;
@@ -181,6 +183,7 @@ fn refused(fault: Option<LedgerFault>) -> Option<LedgerError> {
     match fault? {
         LedgerFault::Call => Some(LedgerError::Unavailable("disk I/O error".into())),
         LedgerFault::Full => Some(LedgerError::Full("database or disk is full".into())),
+        LedgerFault::Locked(_) => Some(LedgerError::Unavailable("database is locked".into())),
         LedgerFault::Commit | LedgerFault::Slow(_) => None,
     }
 }

@@ -50,12 +50,10 @@ fn per_sink(snapshot: &Snapshot) -> Markup {
             Some(sum) => add(sum, account),
         }
     }
-    let caption =
-        "Records per sink, over all streams: owed = delivered + filtered + copies + quarantined + lost + pending";
     html! {
+        p.quiet { "Records per sink, over all streams: owed = delivered + filtered + copies + quarantined + lost + pending." }
         div.scroll role="region" aria-label="Records per sink" tabindex="0" {
             table {
-                caption { (caption) }
                 thead {
                     tr {
                         th scope="col" { "Sink" }

@@ -102,13 +102,13 @@ impl Mark {
 
 impl maud::Render for Mark {
     fn render(&self) -> Markup {
-        html! { span class=(self.class()) aria-hidden="true" { (self.sign()) } }
+        html! { span.(self.class()) aria-hidden="true" { (self.sign()) } }
     }
 }
 
 /// A state as a word with its sign.
 fn marked(mark: Mark, words: &str) -> Markup {
-    html! { span.mark class=(mark.class()) { span aria-hidden="true" { (mark.sign()) " " } (words) } }
+    html! { span.mark.(mark.class()) { span aria-hidden="true" { (mark.sign()) " " } (words) } }
 }
 
 fn headline(found: &[Attention]) -> (Mark, String) {
@@ -174,7 +174,7 @@ fn shell(mark: Mark, title: &str, now: Millis, started: Option<Millis>, refresh:
 fn verdict(snapshot: &Snapshot, mark: Mark, title: &str, found: &[Attention]) -> Markup {
     let shown = found.iter().take(12);
     html! {
-        section.verdict class=(mark.class()) aria-labelledby="verdict" {
+        section.verdict.(mark.class()) aria-labelledby="verdict" {
             h2 #verdict { (mark) " " (title) }
             @if found.is_empty() {
                 p { "Every stream is listed, every sink takes what it is offered, the books close and nothing is about to be lost." }
@@ -184,8 +184,8 @@ fn verdict(snapshot: &Snapshot, mark: Mark, title: &str, found: &[Attention]) ->
                         @let mark = if it.urgency == Urgency::Act { Mark::Act } else { Mark::Look };
                         li {
                             p {
-                                (marked(mark, &it.subject)) " " (short(&it.words))
-                                @if let Some(since) = it.since { span.quiet { " (for " (ago(snapshot.now - since)) ")" } }
+                                (marked(mark, &short(&it.subject))) " " (short(&it.words))
+                                @if let Some(since) = it.since { " " span.quiet.since { "(for " (ago(snapshot.now - since)) ")" } }
                             }
                             p.quiet { "To do: " (it.advice) ". Runbook: " code { (it.entry) } }
                         }

@@ -61,7 +61,7 @@ fn card(snapshot: &Snapshot, standing: Standing, sink: &SinkView) -> Markup {
             dl {
                 @if let Some(it) = configured { dt { "kind" } dd { (it.kind) ", codec " (it.codec) } }
                 @if sink.configured {
-                    dt { "its Ok" }
+                    dt { "Ok is worth" }
                     dd {
                         @match worth {
                             Some(worth) => { (worth.to_string()) ": " (words::worth(worth)) },
@@ -85,7 +85,7 @@ fn card(snapshot: &Snapshot, standing: Standing, sink: &SinkView) -> Markup {
                 @if let Some(words) = words::quarantine(&snapshot.books, sink) { dt { "quarantine" } dd { (words) } }
                 @if let Some(trouble) = trouble {
                     dt { "last error" }
-                    dd { (short(&trouble.words)) span.quiet { " (for " (ago(snapshot.now - trouble.since)) ")" } }
+                    dd { (short(&trouble.words)) " " span.quiet.since { "(for " (ago(snapshot.now - trouble.since)) ")" } }
                 }
                 @if standing == Standing::Gone {
                     dt { "to do" } dd { "put it back under its name, or end it with " code { "auditferry retire-sink " (short(&sink.name)) } }

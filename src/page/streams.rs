@@ -26,12 +26,12 @@ pub(super) fn section(snapshot: &Snapshot) -> Markup {
                 (count(tenants.len() as u64)) " tenants, " (count((bad.len() + good.len()) as u64)) " streams, "
                 @if bad.is_empty() { "all of them are listed" } @else { (bad.len()) " of them can't be listed" }
             }
-            @if !bad.is_empty() { (table(snapshot, &bad, "Streams that can't be listed")) (more(bad.len(), SHOWN, "of these")) }
-            @if few && !good.is_empty() { (table(snapshot, &good, "Streams that are listed")) }
+            @if !bad.is_empty() { (list(snapshot, &bad)) (more(bad.len(), SHOWN, "of these")) }
+            @if few { (list(snapshot, &good)) }
             @if !few {
                 details {
                     summary { (count(good.len() as u64)) " streams are listed, those first that were listed longest ago" }
-                    (table(snapshot, &good, "Streams that are listed"))
+                    (list(snapshot, &good))
                     (more(good.len(), SHOWN, "of these"))
                 }
             }
@@ -45,37 +45,29 @@ fn why(snapshot: &Snapshot, name: &str) -> Option<String> {
     trouble.or_else(|| snapshot.live.stale.get(name).cloned())
 }
 
-fn table(snapshot: &Snapshot, streams: &[&StreamBooks], caption: &str) -> Markup {
-    html! {
-        div.scroll role="region" aria-label=(caption) tabindex="0" {
-            table {
-                caption { (caption) }
-                thead { tr { th scope="col" { "Stream" } th scope="col" { "Listed" } th scope="col" { "State" } } }
-                tbody { @for stream in streams.iter().take(SHOWN) { (row(snapshot, stream)) } }
-            }
-        }
-    }
+fn list(snapshot: &Snapshot, streams: &[&StreamBooks]) -> Markup {
+    html! { ul.list { @for stream in streams.iter().take(SHOWN) { li { (item(snapshot, stream)) } } } }
 }
 
-fn row(snapshot: &Snapshot, stream: &StreamBooks) -> Markup {
+fn item(snapshot: &Snapshot, stream: &StreamBooks) -> Markup {
     let name = stream.name();
     let live = snapshot.live.streams.get(&name);
     let code = live.and_then(|live| live.code.as_deref());
     let trouble = snapshot.trouble("stream", &name);
+    let why = why(snapshot, &name);
     html! {
-        tr {
-            th.name scope="row" { (short(&name)) }
-            td { (words::listed(stream, snapshot.now).trim_start_matches("listed ")) }
-            td {
-                @match why(snapshot, &name) {
-                    None => { (marked(Mark::Fine, "listed")) },
-                    Some(words) => {
-                        (marked(Mark::Act, "not listed"))
-                        @if let Some(trouble) = trouble { " for " (ago(snapshot.now - trouble.since)) }
-                        ": " @if let Some(code) = code { code { (short(code)) } " " }
-                        (short(&words))
-                    },
-                }
+        p.row {
+            strong { (short(&name)) }
+            span {
+                @if why.is_some() { (marked(Mark::Act, "can't be listed")) } @else { (marked(Mark::Fine, "is listed")) }
+                span.quiet { " " (words::listed(stream, snapshot.now)) }
+            }
+        }
+        @if let Some(words) = why {
+            p {
+                @if let Some(code) = code { code { (short(code)) } ": " }
+                (short(&words))
+                @if let Some(trouble) = trouble { " " span.quiet.since { "(for " (ago(snapshot.now - trouble.since)) ")" } }
             }
         }
     }

@@ -44,7 +44,7 @@ pub mod entries {
     /// The ledger can't be written.
     pub const LEDGER: &str = "AuditferryLedgerNotWritable";
     /// A loop hangs.
-    pub const LOOP: &str = "AuditferryLoopHangs";
+    pub const LOOP: &str = "AuditferryLoopHung";
     /// The books don't close.
     pub const BOOKS: &str = "AuditferryBooksOpen";
     /// Contents will expire unfetched.
@@ -56,7 +56,7 @@ pub mod entries {
     /// A sink is gone from the configuration.
     pub const GONE: &str = "AuditferrySinkUnconfigured";
     /// A sink refused records.
-    pub const QUARANTINE: &str = "AuditferryQuarantineNotEmpty";
+    pub const QUARANTINE: &str = "AuditferryQuarantine";
     /// Something is lost.
     pub const GAP: &str = "AuditferryGap";
     /// A certificate ends.
@@ -90,21 +90,21 @@ fn agent(snapshot: &Snapshot) -> Vec<Attention> {
     };
     if let Some(error) = &snapshot.live.ledger_error {
         let advice = "make it writable again; nothing is lost meanwhile, the agent goes on by itself";
-        found.push(act("ledger", harmless(error), advice, entries::LEDGER));
+        found.push(act("ledger", format!("fails: {}", harmless(error)), advice, entries::LEDGER));
     }
     if !snapshot.live.hung.is_empty() {
-        let words = format!("these loops have not turned for 5 minutes: {}", snapshot.live.hung.join(", "));
+        let words = format!("hangs: these loops have not turned for 5 minutes: {}", snapshot.live.hung.join(", "));
         found.push(act("agent", words, "keep the log and start the agent again, which is always safe", entries::LOOP));
     }
     let open = snapshot.books.imbalances();
     if let Some(first) = open.first() {
         let more = if open.len() > 1 { format!(", and {} identities more", open.len() - 1) } else { String::new() };
-        found.push(act("books", format!("{first}{more}"), words::OPEN, entries::BOOKS));
+        found.push(act("books", format!("don't close: {first}{more}"), words::OPEN, entries::BOOKS));
     }
     if snapshot.books.next_expiry.is_some_and(|expires| expires - snapshot.now < LOSS_IS_NEAR) {
-        let words = format!("not fetched yet: {}", words::unfetched(&snapshot.books, snapshot.now));
+        let words = format!("will be lost soon, not fetched yet: {}", words::unfetched(&snapshot.books, snapshot.now));
         let advice = "mend what keeps it from being fetched, or make room for bodies: what expires is lost";
-        found.push(act("service", words, advice, entries::LOSS));
+        found.push(act("contents", words, advice, entries::LOSS));
     }
     found
 }
@@ -117,9 +117,9 @@ fn streams(snapshot: &Snapshot) -> Vec<Attention> {
         found.push(Attention {
             urgency: Urgency::Act,
             subject: format!("stream {}", trouble.name),
-            words: harmless(&trouble.words),
+            words: format!("can't be listed: {}", harmless(&trouble.words)),
             since: Some(trouble.since),
-            advice: "do what these words say; contents stay listed for 7 days",
+            advice: "mend what these words name; contents stay with the service for 7 days",
             entry: entries::STREAM,
         });
     }
@@ -133,7 +133,7 @@ fn streams(snapshot: &Snapshot) -> Vec<Attention> {
             subject: format!("stream {name}"),
             words: format!("was not listed lately: {}", harmless(why)),
             since: None,
-            advice: "see the log for the last error; contents stay listed for 7 days",
+            advice: "see the log for the last error; contents stay with the service for 7 days",
             entry: entries::STREAM,
         });
     }
@@ -184,10 +184,18 @@ fn gaps(snapshot: &Snapshot) -> Option<Attention> {
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     Some(Attention {
         urgency: Urgency::Look,
-        subject: "gap".into(),
-        words: format!("{}, found {} ago{more}", words::gap(latest), ago(snapshot.now - latest.found_at)),
+        subject: "gaps".into(),
+        words: format!(
+            "were found, the latest {} ago: {}{more}",
+            ago(snapshot.now - latest.found_at),
+            words::gap(latest)
+        ),
         since: None,
         advice: "find the cause, so that it does not grow; what it names is missing at the sinks",
         entry: entries::GAP,
     })
 }
+
+#[cfg(test)]
+#[path = "attention_tests.rs"]
+mod tests;
