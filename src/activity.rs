@@ -5,9 +5,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use auditferry_contract::Confirmation;
 use tokio::sync::Notify;
 
-use crate::{budget::Sizes, ledger::Millis};
+use crate::{
+    budget::Sizes,
+    ledger::Millis,
+    status::{Bounds, Configured},
+};
 
 /// A loop that has not turned for this long, and does not sleep until a time to come, hangs (milliseconds).
 const HUNG: Millis = 5 * 60_000;
@@ -42,6 +47,8 @@ pub struct SinkActivity {
     pub failures: u32,
     /// The last cause, while failing.
     pub error: Option<String>,
+    /// What its `Ok` was worth when it was last opened; `None`: it was not open yet.
+    pub confirmation: Option<Confirmation>,
     /// Last success.
     pub taken_at: Option<Millis>,
     /// Age of the newest event taken, from its time to its confirmation (milliseconds).
@@ -90,8 +97,9 @@ struct Known {
     ledger_said: Millis,
     fetch_failures: BTreeMap<String, u64>,
     started: Option<Millis>,
-    body_budget: Option<u64>,
     sizes: Sizes,
+    configured: BTreeMap<String, Configured>,
+    bounds: Option<Bounds>,
 }
 
 /// Contents of which some sink has messages out or unsettled: a body dropped now would be fetched and sent once more.
@@ -203,13 +211,9 @@ impl Activity {
         self.lock().pulses.iter().filter(|(_, pulse)| pulse.hangs(now)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The loops have started; the agent was started at `now`, with a budget of so many compressed bytes of bodies.
-    pub fn started(&self, now: Millis, body_budget: u64) {
-        {
-            let mut known = self.lock();
-            known.started = Some(now);
-            known.body_budget = Some(body_budget);
-        }
+    /// The loops have started; the agent was started at `now`.
+    pub fn started(&self, now: Millis) {
+        self.lock().started = Some(now);
         self.hints.started.notify_waiters();
     }
 
@@ -222,14 +226,29 @@ impl Activity {
         }
     }
 
-    /// The budget of bodies, once the agent has started (bytes).
-    pub fn body_budget(&self) -> Option<u64> {
-        self.lock().body_budget
-    }
-
     /// When the agent started.
     pub fn start(&self) -> Option<Millis> {
         self.lock().started
+    }
+
+    /// What a sink was configured as.
+    pub fn configured(&self, sink: &str, configured: Configured) {
+        self.lock().configured.insert(sink.to_owned(), configured);
+    }
+
+    /// What the sizes of the ledger's parts are held against.
+    pub fn bounded(&self, bounds: Bounds) {
+        self.lock().bounds = Some(bounds);
+    }
+
+    /// What every sink was configured as.
+    pub fn configurations(&self) -> BTreeMap<String, Configured> {
+        self.lock().configured.clone()
+    }
+
+    /// What the sizes of the ledger's parts are held against, where that is known.
+    pub fn bounds(&self) -> Option<Bounds> {
+        self.lock().bounds
     }
 
     /// A body could not be fetched.

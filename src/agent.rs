@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -27,6 +28,7 @@ use crate::{
     ledger::{Ledger, LedgerError, Millis, SinkSpec, StreamRow, StreamSpec},
     requests::Requests,
     source::office365::{Office365, window},
+    status::Bounds,
     sweep::Sweep,
     world::World,
 };
@@ -188,7 +190,7 @@ pub async fn run(setup: Setup, stop: impl Future<Output = ()>) -> Result<(), Age
     }
 }
 
-fn outcome(ended: Option<Result<Result<(), LedgerError>, tokio::task::JoinError>>) -> Result<(), AgentError> {
+fn outcome(ended: Option<Result<Ended, tokio::task::JoinError>>) -> Result<(), AgentError> {
     match ended {
         None | Some(Ok(Ok(()))) => Ok(()),
         Some(Ok(Err(error))) => Err(error.into()),
@@ -196,7 +198,30 @@ fn outcome(ended: Option<Result<Result<(), LedgerError>, tokio::task::JoinError>
     }
 }
 
-async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerError>>, AgentError> {
+type Ended = Result<(), LedgerError>;
+
+/// The loops under way.
+struct Loops {
+    set: JoinSet<Ended>,
+    world: World,
+    activity: Activity,
+}
+
+impl Loops {
+    /// Starts one. Its first pulse is given here: one that hangs before it turns for the first time is noticed, too.
+    fn spawn(&mut self, name: String, run: impl Future<Output = Ended> + Send + 'static) {
+        let now = millis(&self.world);
+        self.activity.pulse(&name, now, now);
+        let gate = self.world.gate.clone();
+        let mut run = Box::pin(run);
+        self.set.spawn(std::future::poll_fn(move |context| match gate.hangs(&name) {
+            true => Poll::Pending,
+            false => run.as_mut().poll(context),
+        }));
+    }
+}
+
+async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Ended>, AgentError> {
     let Setup { world, ledger, sources, sinks, env, body_budget, positions, quarantine, requests_every, activity } =
         setup;
     let now = millis(&world);
@@ -213,11 +238,8 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         tenants: sink.tenants.clone(),
     });
     let (streams, sink_rows) = ledger.register(streams.collect(), specs.collect(), now).await?;
-    // from here on: one that hangs in its first turn is missed, too
-    for name in ["fetch", "requests", "sweep"] {
-        activity.pulse(name, now, now);
-    }
-    let mut loops = JoinSet::new();
+    activity.bounded(Bounds { bodies: body_budget, quarantine });
+    let mut loops = Loops { set: JoinSet::new(), world: world.clone(), activity: activity.clone() };
     let mut origins = BTreeMap::new();
     for source in sources {
         let streams = streams
@@ -232,7 +254,6 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         }
         let (world, ledger, activity) = (world.on("collect"), ledger.clone(), activity.clone());
         let name = format!("collect {}", source.name);
-        activity.pulse(&name, now, now);
         let collect = Collect {
             world,
             ledger,
@@ -240,10 +261,10 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
             streams,
             poll: source.poll,
             activity,
-            name,
+            name: name.clone(),
             said: Default::default(),
         };
-        loops.spawn(collect.run(stop.clone()));
+        loops.spawn(name, collect.run(stop.clone()));
     }
     let clocks = streams.iter().filter_map(|row| {
         let origin: &Origin = origins.get(&row.id)?;
@@ -258,7 +279,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         activity: activity.clone(),
         said: Default::default(),
     };
-    loops.spawn(fetch.run(stop.clone()));
+    loops.spawn("fetch".into(), fetch.run(stop.clone()));
     let reminders = Arc::new(Reminders::default());
     for sink in sinks {
         let Some(row) = sink_rows.iter().find(|row| row.name == sink.name) else { continue };
@@ -282,8 +303,7 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
             quarantine,
             activity: activity.clone(),
         };
-        activity.pulse(&deliver.pulse_name(), now, now);
-        loops.spawn(deliver.run(stop.clone()));
+        loops.spawn(deliver.pulse_name(), deliver.run(stop.clone()));
     }
     let requests = Requests {
         world: world.on("requests"),
@@ -291,9 +311,9 @@ async fn spawn(setup: Setup, stop: &Stop) -> Result<JoinSet<Result<(), LedgerErr
         activity: activity.clone(),
         every: requests_every,
     };
-    loops.spawn(requests.run(stop.clone()));
+    loops.spawn("requests".into(), requests.run(stop.clone()));
     let sweep = Sweep { world: world.on("sweep"), ledger, body_budget, activity: activity.clone(), sources: clocks };
-    loops.spawn(sweep.run(stop.clone()));
-    activity.started(now, body_budget);
-    Ok(loops)
+    loops.spawn("sweep".into(), sweep.run(stop.clone()));
+    activity.started(now);
+    Ok(loops.set)
 }

@@ -234,7 +234,7 @@ fn ledger(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
         reasons.push((vec![reason.as_str(), "all"], *all as f64));
     }
     scrape.gauge(&GAP_REASONS, reasons)?;
-    let budget = snapshot.live.body_budget.map(|bytes| (vec![], bytes as f64));
+    let budget = snapshot.live.bounds.map(|bounds| (vec![], bounds.bodies as f64));
     scrape.gauge(&BODY_BUDGET, budget.into_iter().collect())?;
     let free = books.free_bytes.map(|bytes| (vec![], bytes as f64));
     scrape.gauge(&LEDGER_FREE, free.into_iter().collect())?;

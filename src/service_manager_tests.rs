@@ -59,7 +59,7 @@ async fn a_loop_that_hangs_ends_the_beats_and_one_that_turns_again_brings_them_b
         world.clock.sleep(Duration::from_secs(10)).await;
         assert_eq!(said(&heard, "READY=1"), [0; 0], "no loop has started");
         activity.pulse("fetch", 10_000, 20_000);
-        activity.started(5_000, 0);
+        activity.started(5_000);
         // turned at 10 s: alive until 310 s
         world.clock.sleep(Duration::from_secs(600)).await;
         activity.pulse("fetch", 610_000, 2_000_000);
@@ -84,7 +84,7 @@ async fn without_a_watchdog_only_what_changes_is_said() {
     let world = world();
     let activity = Activity::default();
     let (manager, heard) = manager(&world, None);
-    activity.started(0, 0);
+    activity.started(0);
     for name in ["a", "b", "c", "d", "e"] {
         activity.sink(name, |sink| sink.error = Some("no route".into()));
     }
@@ -143,7 +143,7 @@ async fn beats(hangs: bool, jump: i64) -> Vec<u64> {
             activity.pulse("fetch", now, now + 60_000);
         };
         turn();
-        activity.started(millis(&world), 0);
+        activity.started(millis(&world));
         for minute in 1..20 {
             world.clock.sleep(Duration::from_secs(60)).await;
             if minute == 3 {

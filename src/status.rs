@@ -1,7 +1,12 @@
 //! One snapshot of the agent; `status`, `/metrics`, `/readyz` and the page render it.
 
+pub mod attention;
+pub mod standing;
+pub mod words;
+
 use std::collections::BTreeMap;
 
+use auditferry_contract::Confirmation;
 use serde::Serialize;
 
 use crate::{
@@ -9,6 +14,9 @@ use crate::{
     ledger::{Account, Books, Commits, Gap, Ledger, LedgerError, Millis, Request, Trouble},
     source::office365::Counts,
 };
+
+/// After a start, streams that are not listed yet are no news for so long (milliseconds).
+const SETTLES: Millis = 5 * 60_000;
 
 /// Everything that is rendered anywhere.
 #[derive(Clone, Debug)]
@@ -42,8 +50,34 @@ pub struct Live {
     pub requests: BTreeMap<String, Counts>,
     /// What the ledger committed since the start.
     pub commits: Commits,
-    /// Compressed bytes of bodies that the ledger may keep.
-    pub body_budget: Option<u64>,
+    /// Streams that were not listed lately, as readiness sees it, with what is known of why; whoever knows the polls fills it in.
+    pub stale: BTreeMap<String, String>,
+    /// Loops that hang.
+    pub hung: Vec<String>,
+    /// By sink name, what its configuration says.
+    pub configured: BTreeMap<String, Configured>,
+    /// What the configuration bounds; `None`: not known here.
+    pub bounds: Option<Bounds>,
+}
+
+/// What a sink was configured as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configured {
+    /// As `kind` says.
+    pub kind: &'static str,
+    /// As `codec` says.
+    pub codec: &'static str,
+    /// What its `Ok` is worth, as far as the options tell.
+    pub promise: Option<Confirmation>,
+}
+
+/// What the sizes of the ledger's parts are held against (bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of all stored bodies.
+    pub bodies: u64,
+    /// Of each sink's quarantine.
+    pub quarantine: u64,
 }
 
 impl Snapshot {
@@ -65,7 +99,10 @@ impl Snapshot {
             fetch_failures: activity.fetch_failures(),
             requests,
             commits: ledger.commits(),
-            body_budget: activity.body_budget(),
+            stale: BTreeMap::new(),
+            hung: activity.hung(now),
+            configured: activity.configurations(),
+            bounds: activity.bounds(),
         });
         Ok(Snapshot { now, books, gaps, live })
     }

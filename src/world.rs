@@ -135,8 +135,13 @@ pub trait GateKeeper: Send + Sync {
         None
     }
 
-    /// When a call of the ledger that takes so long is done, or one that comes while another is under way; `None`: at once.
-    fn busy(&self, _slow: Option<Duration>) -> Option<tokio::time::Instant> {
+    /// Whether the named loop is not to be polled any more: the crash test's loop that hangs.
+    fn hangs(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// When a call of the ledger with this fault is done, or one that comes while another is under way; `None`: at once.
+    fn busy(&self, _fault: Option<LedgerFault>) -> Option<tokio::time::Instant> {
         None
     }
 }
@@ -152,6 +157,8 @@ pub enum LedgerFault {
     Commit,
     /// Nothing fails, and it takes so long: a disk that others write to.
     Slow(Duration),
+    /// Another process has locked the file: nothing can be written, which turns out after so long. What is there can be read.
+    Locked(Duration),
 }
 
 impl Gate {
@@ -190,13 +197,14 @@ impl Gate {
     /// nobody, as with the ledger's thread.
     pub async fn queue(&self, fault: Option<LedgerFault>) {
         let Some(keeper) = self.keeper.as_ref().filter(|_| cfg!(any(test, feature = "testing"))) else { return };
-        let slow = match fault {
-            Some(LedgerFault::Slow(duration)) => Some(duration),
-            _ => None,
-        };
-        if let Some(free) = keeper.busy(slow) {
+        if let Some(free) = keeper.busy(fault) {
             tokio::time::sleep_until(free).await;
         }
+    }
+
+    /// True when the named loop is to hang. Never in a build without feature `testing`.
+    pub fn hangs(&self, name: &str) -> bool {
+        cfg!(any(test, feature = "testing")) && self.keeper.as_ref().is_some_and(|keeper| keeper.hangs(name))
     }
 
     /// True when this agent is the named mutant. Never in a build without feature `testing`.

@@ -199,12 +199,7 @@ fn sink_table(sink: &SinkConfig) -> Table {
 
 /// What an `Ok` is worth, in words.
 pub(super) fn worth(confirmation: Confirmation) -> String {
-    let words = match confirmation {
-        Confirmation::Sent => "handed to the operating system; whoever reads it may still lose it",
-        Confirmation::Accepted => "the destination said that it has it",
-        Confirmation::Stored => "on stable storage at the destination",
-    };
-    format!("{confirmation}: {words}")
+    format!("{confirmation}: {}", crate::status::words::worth(confirmation))
 }
 
 fn settings(pairs: Vec<(&'static str, String)>) -> Vec<Setting> {

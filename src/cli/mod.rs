@@ -16,7 +16,6 @@ pub mod quarantine;
 pub mod remove_tenant;
 pub mod retire_sink;
 pub mod run;
-mod show;
 pub mod simulate;
 pub mod sinks;
 mod split;
@@ -37,6 +36,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     config::{LogFormat, Report},
+    show,
     world::{Gate, SystemClock, World, http_client::ReqwestFactory, random::SystemRandom},
 };
 

@@ -22,6 +22,7 @@ use crate::{
     ledger::{self, Ledger},
     service_manager::ServiceManager,
     source::{SecretReader, Settings, office365::Office365},
+    status::Configured,
     world::{Transport, World},
 };
 
@@ -102,7 +103,7 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
         }
     };
     if let Ok(address) = listener.local_addr() {
-        info!("/metrics, /livez and /readyz are at http://{address}");
+        info!("/metrics, /livez, /readyz and the status page are at http://{address}");
     }
     let activity = Activity::default();
     let (setup, sources) = match setup(config, &world, secrets, ledger.clone(), activity.clone()) {
@@ -232,6 +233,7 @@ fn setup(
         let options = codec::CodecOptions { raw_data: sink.raw_data };
         let name = sink.codec.format().codec;
         let codec = codec::by_name(name, options).ok_or_else(|| format!("codec {name} is not in this build"))?;
+        activity.configured(&sink.name, Configured { kind: sink.kind, codec: name, promise: sink.checked.promise() });
         sinks.push(SinkSetup {
             tenants: sink
                 .sources

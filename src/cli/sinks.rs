@@ -13,6 +13,7 @@ use super::{
 use crate::{
     config::{self, Config},
     ledger::{Books, Ledger, Millis, OpenError},
+    status::standing::{self, Standing},
 };
 
 /// Of which configuration, and how to show it.
@@ -25,27 +26,11 @@ pub struct SinksArgs {
     json: bool,
 }
 
-/// How a sink stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum State {
-    /// The agent has not run with it yet.
-    New,
-    /// Nothing is owed to it.
-    Idle,
-    /// It is owed something, and nothing is wrong.
-    Behind,
-    /// It does not take what it is offered.
-    Failing,
-    /// It is not in the configuration, and what it is owed is kept.
-    Gone,
-}
-
 /// One sink.
 #[derive(Clone, Debug, Serialize)]
 struct Row {
     name: String,
-    state: State,
+    state: Standing,
     /// `None`: it is not in the configuration.
     kind: Option<&'static str>,
     codec: Option<&'static str>,
@@ -107,7 +92,7 @@ fn rows(config: &Config, books: Option<&Books>) -> Vec<Row> {
     for sink in books.iter().flat_map(|books| &books.sinks).filter(|sink| !sink.retired) {
         let kept = sink.contents > 0 || sink.quarantine_bytes > 0;
         if kept && rows.iter().all(|row| row.name != sink.name) {
-            rows.push(Row { state: State::Gone, ..of_ledger(&sink.name, books) });
+            rows.push(Row { state: Standing::Gone, ..of_ledger(&sink.name, books) });
         }
     }
     rows
@@ -117,20 +102,13 @@ fn of_ledger(name: &str, books: Option<&Books>) -> Row {
     let view = books.and_then(|books| books.sinks.iter().find(|sink| !sink.retired && sink.name == name));
     let trouble =
         books.and_then(|books| books.troubles.iter().find(|trouble| trouble.kind == "sink" && trouble.name == name));
-    let accounts = books.iter().flat_map(|books| &books.streams).flat_map(|stream| &stream.accounts);
-    let state = match (view, trouble) {
-        (None, _) => State::New,
-        (_, Some(_)) => State::Failing,
-        (Some(view), None) if view.contents > 0 => State::Behind,
-        _ => State::Idle,
-    };
     Row {
         name: name.to_owned(),
-        state,
+        state: Standing::of(view, trouble),
         kind: None,
         codec: None,
         promise: None,
-        pending_records: accounts.filter(|it| !it.retired && it.sink == name).map(|it| it.pending).sum(),
+        pending_records: books.map_or(0, |books| standing::pending(books, name)),
         contents_owed: view.map_or(0, |view| view.contents),
         oldest_owed: view.and_then(|view| view.oldest),
         stored_bytes: view.map_or(0, |view| view.ahead),
@@ -175,7 +153,7 @@ fn write(out: &mut String, row: &Row, now: Millis) -> std::fmt::Result {
             row.pending_records,
             bytes(row.stored_bytes)
         )?,
-        None if row.state == State::New => writeln!(out, "  new: the agent has not run with it yet")?,
+        None if row.state == Standing::New => writeln!(out, "  new: the agent has not run with it yet")?,
         None => writeln!(out, "  owed: nothing")?,
     }
     if row.quarantine_records > 0 {

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 use super::{
     Exit,
     ledger_args::{LedgerArgs, fail, now},
-    show::{ago, bytes, date, harmless, harmless_json},
+    show::{bytes, harmless, harmless_json},
 };
 use crate::{
     ledger::{Ledger, Millis, OpenError},
-    status::Snapshot,
+    status::{Snapshot, words},
 };
 use auditferry_contract::SinkKind;
 
@@ -41,9 +41,6 @@ pub fn run(args: &StatusArgs, registry: &[SinkKind]) -> Exit {
         Err(error) => fail(Exit::Ledger, &error.to_string()),
     }
 }
-
-/// A request that is over is shown for a day; the ledger keeps it for good.
-const DAY: Millis = 24 * 3_600_000;
 
 /// What the books say as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,106 +76,41 @@ pub fn text(snapshot: &Snapshot) -> String {
 }
 
 fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
-    let books = &snapshot.books;
+    let (books, now) = (&snapshot.books, snapshot.now);
     for stream in &books.streams {
         if stream.origin != "listed" && stream.read == 0 {
             continue;
         }
-        let listed =
-            stream.listed.map_or("no point yet".into(), |listed| format!("{} ago", ago(snapshot.now - listed)));
         match stream.origin.as_str() {
-            "listed" if stream.configured => writeln!(out, "{}  (listed up to {listed})", stream.name())?,
-            "listed" => writeln!(out, "{}  (gone from the configuration, listed up to {listed})", stream.name())?,
-            "agent" => writeln!(out, "auditferry's own events")?,
-            _ => writeln!(out, "{}", stream.name())?,
+            "listed" => writeln!(out, "{}  ({})", words::stream(stream), words::listed(stream, now))?,
+            _ => writeln!(out, "{}", words::stream(stream))?,
         }
-        writeln!(
-            out,
-            "  read {} = unselected {} + unreadable {} + copies {} + accepted {}",
-            stream.read, stream.unselected, stream.unreadable, stream.copies, stream.accepted
-        )?;
+        writeln!(out, "  {}", words::read(stream))?;
         for account in &stream.accounts {
-            writeln!(
-                out,
-                "  sink {}{}: owed {} = delivered {} + filtered {} + skipped copies {} + quarantined {} + lost {} + pending {}",
-                account.sink,
-                if account.retired { " (retired)" } else { "" },
-                account.owed,
-                account.delivered,
-                account.filtered,
-                account.skipped,
-                account.quarantined,
-                account.lost,
-                account.pending
-            )?;
+            let retired = if account.retired { " (retired)" } else { "" };
+            writeln!(out, "  sink {}{retired}: {}", account.sink, words::owed(account))?;
         }
     }
     writeln!(out)?;
     for sink in books.sinks.iter().filter(|sink| !sink.retired) {
         let gone = if sink.configured { "" } else { "  (gone from the configuration)" };
-        match sink.oldest {
-            Some(oldest) => writeln!(
-                out,
-                "sink {}: {} contents owed, the oldest published {} ago; {} stored for it{gone}",
-                sink.name,
-                sink.contents,
-                ago(snapshot.now - oldest),
-                bytes(sink.ahead)
-            )?,
-            None => writeln!(out, "sink {}: nothing owed{gone}", sink.name)?,
-        }
-        let refused = books.quarantined(&sink.name);
-        if refused > 0 {
-            let size = bytes(sink.quarantine_bytes);
-            writeln!(out, "  {refused} records in its quarantine, {size}: see `auditferry quarantine list`")?;
+        writeln!(out, "sink {}: {}{gone}", sink.name, words::backlog(sink, now))?;
+        if let Some(refused) = words::quarantine(books, sink) {
+            writeln!(out, "  {refused}")?;
         }
     }
-    match books.next_expiry {
-        Some(expires) if expires < snapshot.now => writeln!(
-            out,
-            "not fetched yet: {} contents, the first expired {} ago",
-            books.unfetched,
-            ago(snapshot.now - expires)
-        )?,
-        Some(expires) => writeln!(
-            out,
-            "not fetched yet: {} contents, the first expires in {}",
-            books.unfetched,
-            ago(expires - snapshot.now)
-        )?,
-        None => writeln!(out, "not fetched yet: nothing")?,
-    }
+    writeln!(out, "not fetched yet: {}", words::unfetched(books, now))?;
     for trouble in &books.troubles {
-        let since = ago(snapshot.now - trouble.since);
-        writeln!(out, "{} {} fails since {since} ago: {}", trouble.kind, trouble.name, harmless(&trouble.words))?;
+        writeln!(out, "{}", words::trouble(trouble, now))?;
     }
     for (content, error) in &books.failing {
         writeln!(out, "  can't be fetched: {}: {}", harmless(content), harmless(error))?;
     }
     for gap in snapshot.gaps.iter().rev() {
-        let records = gap.records.map_or("an unknown number of".into(), |records| records.to_string());
-        let what = if gap.suspected { "suspected gap" } else { "gap" };
-        let who = gap.asked_by.as_ref().map_or(String::new(), |who| format!(" ({})", harmless(who)));
-        let whom = gap.sink.as_ref().map_or("all sinks".into(), |sink| format!("sink {sink}"));
-        writeln!(
-            out,
-            "{what} {}: {records} records of {} published {} to {}, {whom}: {}{who}",
-            gap.id,
-            gap.content_type,
-            date(gap.from),
-            date(gap.to),
-            gap.reason
-        )?;
+        writeln!(out, "{}", words::gap(gap))?;
     }
-    for request in books.requests.iter().filter(|it| it.ended_at.is_none_or(|ended| snapshot.now - ended < DAY)).rev() {
-        let state = match (&request.outcome, request.taken_at) {
-            (Some(words), _) if request.refused => format!("not done: {}", harmless(words)),
-            (Some(words), _) => harmless(words),
-            (None, Some(_)) => format!("{} records so far", request.done),
-            (None, None) => "waits for the agent".into(),
-        };
-        let (what, who) = (harmless(&request.what), harmless(&request.who));
-        writeln!(out, "request {} ({what}, {who}, {}): {state}", request.id, date(request.asked_at))?;
+    for request in words::requests(books, now) {
+        writeln!(out, "{}", words::request(request))?;
     }
     writeln!(
         out,
@@ -194,7 +126,7 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
         writeln!(out, "the books close")?;
     }
     for imbalance in open {
-        writeln!(out, "{imbalance}; stop the agent, keep a copy of state_dir and ask for help")?;
+        writeln!(out, "{imbalance}; {}", words::OPEN)?;
     }
     Ok(())
 }

@@ -116,7 +116,9 @@ async fn work(command: &SubscriptionsCommand, sources: &[&SourceConfig], world: 
     let (mut rows, mut exit) = (Vec::new(), Exit::Done);
     for source in sources {
         let done = match run::client(source, world, &env, []) {
-            Ok(client) => of_source(command, source, &client).await.map_err(|error| error.to_string()),
+            Ok(client) => {
+                of_source(command, source, &client).await.map_err(|error| format!("{error} [{}]", error.code))
+            }
             Err(words) => Err(words),
         };
         match done {

@@ -116,7 +116,8 @@ fn suspicious(text: &str, others: bool) -> Vec<Range<usize>> {
                 let content = &text[inside.clone()];
                 let reference = matches!(key.as_str(), "file" | "env" | "key_vault" | "path" | "state_dir");
                 let looks = others && !reference && token_like(&key, content);
-                if looks || hides(&key, &outer) || content.contains("://") && content.contains('@') {
+                let telling = others && (content.contains("://") && content.contains('?') || authorizes(content));
+                if looks || telling || hides(&key, &outer) || content.contains("://") && content.contains('@') {
                     found.push(inside.clone());
                 }
                 word = inside;
@@ -146,6 +147,12 @@ fn suspicious(text: &str, others: bool) -> Vec<Range<usize>> {
         }
     }
     found
+}
+
+/// The value of a header that lets somebody in.
+fn authorizes(content: &str) -> bool {
+    let words = content.to_ascii_lowercase();
+    ["bearer ", "basic ", "splunk "].iter().any(|scheme| words.contains(scheme))
 }
 
 fn hides(key: &str, outer: &[String]) -> bool {
@@ -230,6 +237,8 @@ mod tests {
             ("channel = \"5b0f3a52-91c5-4a36-8d0f-hunter2\"", "channel = \"***\""),
             ("channel = \"5b0f3a52-91c5-4a36-8d0f-000000000001\"", "channel = \"***\""),
             ("headers = [\"abc8Q~hunter2.x_y-zhunter2\"]", "headers = [\"***\"]"),
+            ("endpoint = \"https://splunk.example/?sig=hunter2\"", "endpoint = \"***\""),
+            ("headers = [\"Authorization: Bearer hunter2\"]", "headers = [\"***\"]"),
             ("pem = \"\"\"\n-----BEGIN PRIVATE KEY-----\nhunter2\n\"\"\"", "pem = \"\"\"***\n\n\n\"\"\""),
         ] {
             assert_eq!(Hidden::for_others(text, []).text, seen);

@@ -157,9 +157,18 @@ impl Report {
 
     /// The report as text, with colours for a terminal or without.
     pub fn render(&self, colours: bool) -> String {
+        let shown = |(i, file): (usize, &SourceFile)| Hidden::new(&file.text, self.secrets_of(i));
+        self.with(colours, self.files.iter().enumerate().map(shown).collect())
+    }
+
+    /// The same for a person who is not the operator: see [`Hidden::for_others`].
+    pub fn render_for_others(&self) -> String {
+        let shown = |(i, file): (usize, &SourceFile)| Hidden::for_others(&file.text, self.secrets_of(i));
+        self.with(false, self.files.iter().enumerate().map(shown).collect())
+    }
+
+    fn with(&self, colours: bool, shown: Vec<Hidden>) -> String {
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
-        let shown: Vec<_> =
-            self.files.iter().enumerate().map(|(i, file)| Hidden::new(&file.text, self.secrets_of(i))).collect();
         let mut out = String::new();
         for mistake in &self.mistakes {
             out.push_str(&renderer.render(&[self.group(mistake, &shown)]));

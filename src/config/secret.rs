@@ -82,6 +82,9 @@ impl Secrets {
 fn read(path: &Path) -> Result<Vec<u8>, Cause> {
     let place = path.display();
     let words = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound if path.starts_with("/run/credentials") => Cause(format!(
+            "file {place} is not there: systemd makes it while the service runs, from what LoadCredential= of the unit names; put the secret there"
+        )),
         io::ErrorKind::NotFound => Cause(format!("file {place} is not there: put the secret into it")),
         io::ErrorKind::PermissionDenied => {
             Cause(format!("file {place} can't be read by the agent's user: permission denied"))

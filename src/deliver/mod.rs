@@ -109,15 +109,15 @@ impl Deliver {
         }
     }
 
+    /// The loop's name where loops are told apart.
+    pub(crate) fn pulse_name(&self) -> String {
+        format!("deliver {}", self.name)
+    }
+
     /// The loop turns now, and again within [`TICK`].
     fn pulse(&self) {
         let now = millis(&self.world);
         self.activity.pulse(&self.pulse_name(), now, now + TICK.as_millis() as Millis);
-    }
-
-    /// Under which its turns are known.
-    pub(crate) fn pulse_name(&self) -> String {
-        format!("deliver {}", self.name)
     }
 
     /// Nothing is confirmed while the ledger can't be written; to send more meanwhile would only mean to repeat more.

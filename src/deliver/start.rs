@@ -120,6 +120,9 @@ impl Deliver {
 
     /// The sink is open.
     pub(super) fn opened(&self, course: &mut Course, sink: Arc<dyn Sink>) {
+        // a panic in a sink's own code must not end the agent, here neither
+        let confirmation = std::panic::catch_unwind(AssertUnwindSafe(|| sink.confirmation())).ok();
+        self.activity.sink(&self.name, |known| known.confirmation = confirmation);
         let lost = lost(Arc::clone(&sink)).boxed();
         course.open = Some(Open { sink, lost });
     }

@@ -9,6 +9,8 @@ use super::{Ledger, LedgerError, Millis};
 const QUIET: Millis = 3_600_000;
 /// A gap that grows is spoken of at most this often.
 const REPEAT: Millis = 3_600_000;
+/// And not before it has become older by this part: a loss that goes on for a week is told of some thirty times, not 170 times per sink.
+const PART: Millis = 8;
 
 /// A loss just found.
 #[derive(Clone, Debug)]
@@ -165,9 +167,9 @@ impl Ledger {
             )?;
             let mut statement = connection.prepare_cached(&format!(
                 "{GAP} WHERE g.announced_closed = 0 AND (g.announced_at IS NULL OR g.closed_at IS NOT NULL
-                   OR (g.changed_at > g.announced_at AND g.announced_at <= ?1 - ?2)) ORDER BY g.id LIMIT 100"
+                   OR (g.changed_at > g.announced_at AND g.announced_at <= ?1 - max(?2, (?1 - g.found_at) / ?3))) ORDER BY g.id LIMIT 100"
             ))?;
-            let news = statement.query_map(params![now, REPEAT], |row| {
+            let news = statement.query_map(params![now, REPEAT, PART], |row| {
                 let gap = gap(row)?;
                 let announced: Option<Millis> = row.get(12)?;
                 let what = match (announced, gap.closed_at) {

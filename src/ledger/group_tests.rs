@@ -100,3 +100,24 @@ async fn what_shares_a_commit_is_counted_and_what_changes_nothing_is_not() {
     ledger.write("test", |c| put(c, "alone")).await.unwrap();
     assert_eq!(ledger.commits(), Commits { transactions: 5, commits: 2 });
 }
+
+/// Each would wait 10 s for its turn: 500 loops one after the other an hour and more, and each of them would be taken for one that hangs.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the file is locked in real time")]
+async fn while_another_process_has_the_file_locked_all_who_wait_are_told_with_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_lock, ledger) = open(dir.path());
+    let patience = std::time::Duration::from_millis(500);
+    ledger.write("test", move |c| Ok(c.busy_timeout(patience)?)).await.unwrap();
+    let other = Connection::open(dir.path().join("ledger.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = std::time::Instant::now();
+    let calls = (0..40).map(|n| ledger.write("test", move |c| put(c, &format!("k{n}"))));
+    let results = futures_util::future::join_all(calls).await;
+    let locked = |result: &Result<(), LedgerError>| matches!(result, Err(error) if error.passes());
+    assert!(results.iter().all(locked), "{results:?}");
+    // one after the other it were 20 s
+    assert!(begun.elapsed() < 10 * patience, "{:?}", begun.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    ledger.write("test", |c| put(c, "k0")).await.unwrap();
+}

@@ -18,6 +18,9 @@ use crate::world::{Gate, LedgerFault};
 /// At most this many callers share one COMMIT, so that the first of them does not wait for ever.
 const GROUP: usize = 64;
 
+/// So many callers are told at once that the file is locked; far more than there are loops.
+const WAITING: usize = 10_000;
+
 /// Learns whether its transaction was committed, and answers its caller.
 type Answer = Box<dyn FnOnce(Result<(), LedgerError>)>;
 type Work = Box<dyn FnOnce(Result<&Connection, LedgerError>) -> Share + Send>;
@@ -145,7 +148,9 @@ impl Engine {
                 if !gate.is_alive() {
                     return Err(LedgerError::Dead);
                 }
-                if let Some(error) = refused(gate.fault("read")) {
+                if let Some(error) =
+                    refused(gate.fault("read").filter(|fault| !matches!(fault, LedgerFault::Locked(_))))
+                {
                     return Err(error);
                 }
                 let connection = lock(shared)?;
@@ -178,6 +183,7 @@ fn refused(fault: Option<LedgerFault>) -> Option<LedgerError> {
     match fault? {
         LedgerFault::Call => Some(LedgerError::Unavailable("disk I/O error".into())),
         LedgerFault::Full => Some(LedgerError::Full("database or disk is full".into())),
+        LedgerFault::Locked(_) => Some(LedgerError::Unavailable("database is locked".into())),
         LedgerFault::Commit | LedgerFault::Slow(_) => None,
     }
 }
@@ -193,7 +199,12 @@ fn ended() -> LedgerError {
 fn run(connection: Connection, queue: &mpsc::Receiver<Work>, counters: &Counters) {
     while let Ok(first) = queue.recv() {
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-            (first(Err(error.into())).answer)(Ok(()));
+            let error = LedgerError::from(error);
+            // those that came while another process had its turn would each wait as long again, one after the other: with some hundred
+            // loops their turns would be an hour apart
+            for waiting in std::iter::once(first).chain(queue.try_iter().take(WAITING)) {
+                (waiting(Err(error.clone())).answer)(Ok(()));
+            }
             continue;
         }
         let mut answers = Vec::new();

@@ -188,6 +188,10 @@ fn tls_error(error: &reqwest::Error) -> Option<HttpError> {
         Tls::InvalidCertificate(Certificate::NotValidForName | Certificate::NotValidForNameContext { .. }) => {
             connect("TlsName", "the server's certificate is for another host")
         }
+        // webpki's name for a certificate that was signed with its own key
+        Tls::InvalidCertificate(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            connect("TlsIssuer", "the server shows a ca certificate as its own, which is no certificate for a server")
+        }
         other => connect("Tls", format!("tls failed: {}", other.to_string().to_lowercase())),
     })
 }

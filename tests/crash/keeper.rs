@@ -72,6 +72,7 @@ pub struct Keeper {
     mutant: Option<&'static str>,
     watch: Option<Watch>,
     seen: Mutex<Seen>,
+    hung: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -105,11 +106,17 @@ impl Keeper {
             mutant,
             watch,
             seen: Mutex::new(Seen { hash: 0xcbf2_9ce4_8422_2325, ..Seen::default() }),
+            hung: Mutex::default(),
         }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap()
+    }
+
+    /// The loop of this name is not polled any more.
+    pub fn hang(&self, name: &str) {
+        *self.hung.lock().unwrap() = Some(name.to_owned());
     }
 
     pub fn passed(&self) -> u64 {
@@ -200,16 +207,22 @@ fn fnv(hash: &mut u64, bytes: &[u8]) {
 }
 
 impl GateKeeper for Keeper {
-    fn busy(&self, slow: Option<Duration>) -> Option<Instant> {
+    fn busy(&self, fault: Option<LedgerFault>) -> Option<Instant> {
         let mut seen = self.seen();
         let now = Instant::now();
         let free = seen.busy.filter(|busy| *busy > now);
-        if slow.is_none() && free.is_none() {
-            return None;
-        }
-        // those that wait go on one after the other
-        seen.busy = Some(free.unwrap_or(now) + slow.unwrap_or(Duration::from_millis(1)));
+        seen.busy = match fault {
+            // whoever waits for a locked file is told with the first
+            Some(LedgerFault::Locked(wait)) => Some(free.unwrap_or(now + wait)),
+            // those that wait go on one after the other
+            Some(LedgerFault::Slow(slow)) => Some(free.unwrap_or(now) + slow),
+            _ => Some(free? + Duration::from_millis(1)),
+        };
         seen.busy
+    }
+
+    fn hangs(&self, name: &str) -> bool {
+        self.hung.lock().unwrap().as_deref() == Some(name)
     }
 
     fn pass(&self, seam: &'static str, detail: &str) -> bool {

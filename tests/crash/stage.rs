@@ -10,6 +10,7 @@ use std::{
 use async_trait::async_trait;
 use auditferry::{
     activity::Activity,
+    admin::{Admin, Answer, WatchedSource},
     agent::{self, AgentError, Setup, SinkSetup, SourceSetup},
     codec::{self, CodecOptions},
     config::{Filter, Select},
@@ -20,6 +21,7 @@ use auditferry::{
 };
 use auditferry_contract::{Cause, CheckedSink, Env, EventId, Limits, SecretRef, SecretString};
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use crate::{
     keeper::Keeper,
@@ -108,6 +110,8 @@ pub struct Stage {
     /// What sinks that have one log in with.
     pub token: Arc<Mutex<String>>,
     lives: u64,
+    /// What answers over HTTP in this life.
+    admin: Mutex<Option<Arc<Admin>>>,
     /// The ids of contents, worked out once.
     pub ids: Mutex<BTreeMap<String, Arc<Ids>>>,
     /// Until when (by the service's clock) no agent had seen the subscription of this stream enabled.
@@ -162,6 +166,7 @@ impl Stage {
             told: Origins::default(),
             token: Arc::new(Mutex::new("first".into())),
             lives: 0,
+            admin: Mutex::default(),
             ids: Mutex::default(),
             unknown_until: Mutex::default(),
         }
@@ -185,6 +190,15 @@ impl Stage {
     /// The destination of a fake sink, before it was ever used too.
     pub fn destination(&mut self, sink: &'static str) -> Destination {
         self.destinations.entry(sink).or_default().clone()
+    }
+
+    /// What /livez, /readyz and the page answer now.
+    pub fn admin(&self) -> Arc<Admin> {
+        self.admin.lock().unwrap().clone().expect("an agent that lives")
+    }
+
+    pub fn page(&self) -> Answer {
+        self.admin().page(false).now_or_never().expect("the ledger answers at once")
     }
 
     /// Time goes by while no agent runs.
@@ -249,10 +263,21 @@ impl Stage {
 
     fn setup(&self, world: &World, keeper: &Arc<Keeper>, sinks: &[SinkPlan]) -> Setup {
         let ledger = Ledger::in_memory(&self.memory, Gate::watched(Arc::clone(keeper) as _));
+        let sources: Vec<_> = self.profile.tenants.iter().map(|tenant| self.source(tenant, world)).collect();
+        let watched = sources.iter().map(|source| WatchedSource {
+            name: source.name.clone(),
+            streams: source.content_types.iter().map(|kind| format!("{}/{kind}", source.tenant)).collect(),
+            poll: source.poll,
+            source: source.source.clone(),
+        });
+        // the looker reads past all gates
+        let (ledger_past, activity) = (self.ledger(), self.activity.clone());
+        let admin = Admin { world: world.clone(), ledger: ledger_past, activity, sources: watched.collect() };
+        *self.admin.lock().unwrap() = Some(Arc::new(admin));
         Setup {
             world: world.clone(),
             ledger,
-            sources: self.profile.tenants.iter().map(|tenant| self.source(tenant, world)).collect(),
+            sources,
             sinks: sinks.iter().map(|plan| self.sink(plan)).collect(),
             env: Arc::new(TestEnv(Arc::clone(&self.token))),
             body_budget: self.body_budget,

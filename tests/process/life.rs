@@ -293,6 +293,11 @@ fn a_support_bundle_holds_no_secret_and_no_record_whatever_is_broken() {
     fs::write(stage.path("auditferry.toml"), bad).unwrap();
     let text = bundle(&["--log", stage.path("some.log").to_str().unwrap()]);
     assert!(text.contains("in the configuration") && text.contains("there is no ledger in "), "{text}");
+    // it can be read, and what is wrong with it is shown with its line
+    let bad = good.replace("[agent]", &format!("[agent]\napi_gw = \"{CANARY}\"\npol = \"1s\" # {CANARY}-comment"));
+    fs::write(stage.path("auditferry.toml"), bad).unwrap();
+    let text = bundle(&[]);
+    assert!(text.contains("unknown key `api_gw`") && text.contains("unknown key `pol`"), "{text}");
     fs::remove_file(stage.path("auditferry.toml")).unwrap();
     let text = bundle(&["--state-dir", stage.path("state").to_str().unwrap()]);
     assert!(text.contains("can't read ") && text.contains("there is no ledger in "), "{text}");

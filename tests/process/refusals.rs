@@ -71,8 +71,8 @@ fn a_wrong_secret() {
 fn an_expired_secret() {
     let words = format!(
         "getting a token failed: the client secret of app {APP} has expired; in Entra ID > App registrations > Certificates & secrets \
-         create a new secret and put its value where `secret` of this source points; no restart is needed (AADSTS7000222, http 401 \
-         from BASE; it said: “AADSTS7000222: The provided client secret keys for app '{APP}' are expired. Visit the Azure portal to \
+         create a new secret and put its value where `secret` of this source points; it is read again by itself, a systemd credential at a \
+         restart (AADSTS7000222, http 401 from BASE; it said: “AADSTS7000222: The provided client secret keys for app '{APP}' are expired. Visit the Azure portal to \
          create … Correlation ID: …”)"
     );
     refused(&["--fault", "secret-expired"], None, None, &words, "AADSTS7000222");

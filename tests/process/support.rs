@@ -32,7 +32,7 @@ pub fn listen(stage: &Stage) -> String {
 pub fn get(stage: &Stage, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(listen(stage)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: agent\r\n\r\n").ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

@@ -148,9 +148,13 @@ pub fn text(tried: &[Tried]) -> String {
         }
         text.push('\n');
     }
-    text.push_str(match tried.iter().all(Tried::works) {
-        true => "everything that the agent needs was there\n",
-        false => "what fails is above; each code in brackets has its entry in docs/runbook.md\n",
+    let warned = tried.iter().flat_map(|tried| &tried.steps).any(|step| step.state == State::Warning);
+    text.push_str(match (tried.iter().all(Tried::works), warned) {
+        (true, false) => "everything that the agent needs was there\n",
+        (true, true) => {
+            "nothing fails; what is marked `look` is not sure. Each code in brackets has its entry in docs/runbook.md\n"
+        }
+        (false, _) => "what fails is above; each code in brackets has its entry in docs/runbook.md\n",
     });
     text
 }

@@ -7,9 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Step, Tried};
 use crate::{
-    cli::{run, show::ago},
+    cli::run,
     config::{Cloud, SourceConfig},
     env::AgentEnv,
+    show::ago,
     source::office365::{AUDIT_OFF, Heard, Office365, SourceError, Tenant, window::Window},
     world::{Transport, World},
 };
@@ -270,16 +271,16 @@ impl Look<'_> {
     fn audit(&mut self, unsubscribed: bool, published: Option<Timestamp>, now: Timestamp) {
         let age = |at: Timestamp| ago(now.as_millisecond() - at.as_millisecond());
         self.steps.push(match published {
-            Some(newest) => Step::ok("audit", format!("the audit log is on: something was published {} ago", age(newest))),
+            Some(newest) => Step::ok("audit", format!("it was on {} ago, when the newest content was published", age(newest))),
             None if unsubscribed => Step::warning(
                 "audit",
                 "AuditOff",
-                "whether the audit log is on is seen only when a subscription is started: `auditferry subscriptions start` does, and says",
+                "whether it is on is seen only when a subscription is started: `auditferry subscriptions start` does, and says; or run Get-AdminAuditLogConfig | Format-List UnifiedAuditLogIngestionEnabled in Exchange Online PowerShell",
             ),
             None => Step::warning(
                 "audit",
                 "AuditOff",
-                "nothing was published in the last 24 hours: a new subscription takes up to 12; if it is older, see that the audit log is on",
+                "nothing was published in the last 24 hours: a new subscription takes up to 12; if it is older, run Get-AdminAuditLogConfig | Format-List UnifiedAuditLogIngestionEnabled in Exchange Online PowerShell",
             ),
         });
     }

@@ -150,7 +150,7 @@ async fn when_all_is_well_every_step_says_so() {
     }
     assert!(text.contains("its Ok is worth: stored: on stable storage at the destination"), "{text}");
     assert!(text.contains("works; 5 contents in the last 24 hours on the first page, the newest 8 h old"), "{text}");
-    assert!(text.contains("the audit log is on: something was published 8 h ago"), "{text}");
+    assert!(text.contains("it was on 8 h ago, when the newest content was published"), "{text}");
     assert!(text.ends_with("everything that the agent needs was there\n"), "{text}");
 }
 
@@ -207,7 +207,7 @@ async fn the_first_line_says_what_to_do_about_the_tenant() {
     let line = first_line(service, vec![], same).await;
     assert_eq!(
         line,
-        "warning: source `contoso`, audit: whether the audit log is on is seen only when a subscription is started: `auditferry subscriptions start` does, and says [AuditOff]"
+        "warning: source `contoso`, audit: whether it is on is seen only when a subscription is started: `auditferry subscriptions start` does, and says; or run Get-AdminAuditLogConfig | Format-List UnifiedAuditLogIngestionEnabled in Exchange Online PowerShell [AuditOff]"
     );
 
     let line = first_line(tenant(|tenant| tenant.region_sub_scope = "GCC".into()), vec![], same).await;

@@ -127,7 +127,7 @@ fn read(paths: &[PathBuf], registry: &[SinkKind]) -> (Option<Config>, Vec<Source
     let (files, _) = config::read_files(&config::named(paths));
     match config::load(paths, registry) {
         Ok(config) => (Some(config), files, Words::default()),
-        Err(report) => (None, files, Words { text: report.render(false), mistakes: report.mistakes }),
+        Err(report) => (None, files, Words { text: report.render_for_others(), mistakes: report.mistakes }),
     }
 }
 

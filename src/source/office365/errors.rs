@@ -270,7 +270,9 @@ fn unreached(code: &str) -> &'static str {
         "ProxyRefused" => {
             "; check `proxy` of this source (or HTTPS_PROXY), and that the proxy lets this machine through to that host"
         }
-        "ProxyLogin" => "; put them into `proxy` of this source",
+        "ProxyLogin" => {
+            "; auditferry can't log in at a proxy: have this machine let through without a login, or run a forwarder on it that logs in, and name that in `proxy`"
+        }
         "TlsIssuer" => "; put the certificate of that authority into a file and name it in `ca` of this source",
         "TlsName" => "; check `api` and `authority` of this source, and what stands in between",
         "TlsTime" => "; check this machine's clock; if it is right, tell whoever runs that server",

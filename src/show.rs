@@ -1,4 +1,4 @@
-//! How commands show what others have written: records and a sink's words come from outside, and a terminal obeys some of it.
+//! How commands and the status page show what others have written: records and a sink's words come from outside, and a terminal obeys some of it.
 
 use std::fmt::Write as _;
 

@@ -1,0 +1,66 @@
+//! Another process has the ledger's file locked: a person with `sqlite3`, a backup.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use crate::{
+    agent::Stage,
+    support::{PATIENCE, drained, file_sink, get, ids, wanted},
+};
+
+/// The whole 6 minutes: `LOCKED=360 cargo test --test process locked`. That 5 of them pass without a loop that hangs is shown on the
+/// crash test's clock; here it is SQLite that waits for its turn, for 10 s at a time.
+fn seconds() -> u64 {
+    std::env::var("LOCKED").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(25)
+}
+
+#[test]
+fn while_the_file_is_locked_it_is_live_and_not_ready_and_goes_on_by_itself() {
+    let mut stage = Stage::new(&["--profile", "demo", "--report-ids"]);
+    stage.configure("", &(file_sink(&stage, "siem", "siem.jsonl") + &file_sink(&stage, "gone", "missing/gone.jsonl")));
+    let mut agent = stage.agent();
+    let answer = |path: &str| get(&stage, path).unwrap_or_default();
+    stage.wait(PATIENCE, "listings", || answer("/readyz").0 == 200);
+    drained_once(&stage);
+
+    let other = Connection::open(stage.path("state/ledger.sqlite")).unwrap();
+    other.busy_timeout(Duration::from_secs(20)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (locked, mut told) = (Instant::now(), None);
+    while locked.elapsed() < Duration::from_secs(seconds()) {
+        let (status, words) = answer("/livez");
+        assert_eq!(status, 200, "{words} after {:?}", locked.elapsed());
+        let (status, words) = answer("/readyz");
+        if status == 200 {
+            assert_eq!(told, None, "it flickers");
+        } else {
+            assert!(words.contains("not ready: the ledger can't be used at the moment: database is locked"), "{words}");
+            told = told.or(Some(locked.elapsed()));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let told = told.expect("it says that it is not ready");
+    println!("not ready {told:?} after the lock");
+    assert!(told < Duration::from_secs(22), "{told:?}");
+    assert!(answer("/").1.contains("database is locked"), "the page says why");
+    assert!(stage.status().is_some(), "commands still read");
+    other.execute_batch("ROLLBACK").unwrap();
+
+    // it tries every 30 s
+    stage.wait(PATIENCE, "readiness", || answer("/readyz").0 == 200);
+    stage.last_orders();
+    std::thread::sleep(Duration::from_secs(2));
+    drained(&stage, "siem");
+    assert_eq!(agent.terminate(), Some(0));
+    assert_eq!(stage.status().unwrap()["closed"], true);
+    stage.simulator.terminate();
+    let wanted = wanted(&stage).len();
+    let arrived = ids(&stage.path("siem.jsonl")).len();
+    // the agent's own words of the blocked sink may be among them
+    assert!((wanted..wanted + 3).contains(&arrived), "{arrived} of {wanted}");
+}
+
+fn drained_once(stage: &Stage) {
+    stage.wait(PATIENCE, "something delivered", || crate::support::delivered(stage, "siem") > 100);
+}
