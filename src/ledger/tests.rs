@@ -252,6 +252,7 @@ async fn what_expires_unfetched_is_a_gap_and_its_copies_still_arrive() {
     assert_eq!(books.lost_contents.iter().map(|lost| lost.3).sum::<u64>(), 1);
     let gaps = story.ledger.gaps(9).await.unwrap();
     assert_eq!(gaps.len(), 1, "neighbours join: {gaps:?}");
+    assert_eq!(books.gaps_by_reason, [("expired before it could be fetched".to_owned(), 1, 1)]);
     story.admit("again", T + 8 * DAY).await;
     story.store("again", &[2]).await;
     assert_eq!(story.drain(0).await, [2], "the owner of 2 was lost to a");
