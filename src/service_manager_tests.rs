@@ -66,6 +66,7 @@ async fn a_loop_that_hangs_ends_the_beats_and_one_that_turns_again_brings_them_b
         world.clock.sleep(Duration::from_secs(100)).await;
     };
     tokio::select! {
+        biased;
         () = manager.keep_informed(&world, &activity) => unreachable!("it never returns"),
         () = script => {}
     }

@@ -184,7 +184,6 @@ async fn the_worst_stands_first() {
 fn each_entry_stands_in_the_runbook() {
     let page = include_str!("../../docs/runbook.md");
     let headings: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    // a runbook that is still to be written has none of them
-    let missing = entries::ALL.iter().filter(|entry| !headings.is_empty() && !headings.contains(entry));
+    let missing = entries::ALL.iter().filter(|entry| !headings.contains(entry));
     assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
 }
