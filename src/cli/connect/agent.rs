@@ -1,5 +1,7 @@
 //! The agent's own ground: the state directory, and who holds it.
 
+use std::net::{SocketAddr, TcpListener};
+
 use super::{Step, Tried};
 use crate::{
     cli::show::bytes,
@@ -9,6 +11,17 @@ use crate::{
 
 /// Below this a busy tenant fills the disk within days.
 const LITTLE: u64 = 1 << 30;
+
+/// Whether the address of `/metrics` is free; let go at once.
+fn listen(address: SocketAddr) -> Step {
+    match TcpListener::bind(address) {
+        Ok(_) => Step::ok("listen", format!("{address} is free")),
+        Err(error) => {
+            let words = format!("agent.listen {address} can't be used: {error}; is another program there?");
+            Step::failed("listen", "ListenTaken", words)
+        }
+    }
+}
 
 pub(super) fn look(config: &Config) -> Tried {
     let dir = &config.agent.state_dir;
@@ -30,9 +43,10 @@ pub(super) fn look(config: &Config) -> Tried {
                 }
                 _ => Step::ok("disk", words),
             });
-            if let Some(holder) = holder {
-                steps.push(Step::ok("running", format!("an agent runs with this state_dir: {holder}")));
-            }
+            steps.push(match holder {
+                Some(holder) => Step::ok("running", format!("an agent runs with this state_dir: {holder}")),
+                None => listen(config.agent.listen),
+            });
         }
     }
     Tried { table: "agent", name: None, steps }

@@ -75,7 +75,7 @@ async fn tried(
     let path = |name: &str| folder.path().join(name);
     fs::write(path("secret"), "simulated-secret").unwrap();
     let file = format!(
-        "[agent]\nstate_dir = {:?}\n\n[[source]]\nname = \"contoso\"\nkind = \"office365\"\ncloud = \"commercial\"\n\
+        "[agent]\nstate_dir = {:?}\nlisten = \"127.0.0.1:0\"\n\n[[source]]\nname = \"contoso\"\nkind = \"office365\"\ncloud = \"commercial\"\n\
          tenant = \"41463f53-8812-40f4-890f-865bf6e35190\"\nclient = \"6f9c2f0e-5b1e-4c0f-9a51-2f6d1f0f7c11\"\n\
          secret = {{ file = {:?} }}\n\n[[sink]]\nname = \"siem\"\nkind = \"file\"\ncodec = \"ocsf\"\npath = {:?}\n",
         path("state"),
@@ -135,6 +135,7 @@ async fn when_all_is_well_every_step_says_so() {
     for name in [
         "state_dir",
         "disk",
+        "listen",
         "sign-in host",
         "clock",
         "cloud",
@@ -292,6 +293,15 @@ async fn a_wrong_cloud_is_guessed_from_other_sign_in_hosts() {
         ),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_said() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let line = first_line(tenant(|_| {}), vec![], |text| text.replace("127.0.0.1:0", &address.to_string())).await;
+    assert!(line.starts_with(&format!("error: agent, listen: agent.listen {address} can't be used: ")), "{line}");
+    assert!(line.ends_with("is another program there? [ListenTaken]"), "{line}");
 }
 
 #[tokio::test]
