@@ -80,7 +80,11 @@ pub fn restore(args: &RestoreArgs, registry: &[SinkKind]) -> Exit {
 fn refused(error: &BackupError) -> Exit {
     let exit = match error {
         BackupError::Open(_) | BackupError::Damaged { .. } => Exit::Ledger,
-        BackupError::Exists { .. } | BackupError::Write { .. } => Exit::Failed,
+        BackupError::Exists { .. }
+        | BackupError::Left { .. }
+        | BackupError::Own { .. }
+        | BackupError::HalfWay { .. }
+        | BackupError::Write { .. } => Exit::Failed,
     };
     fail(exit, &error.to_string())
 }

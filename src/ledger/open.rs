@@ -1,9 +1,9 @@
 //! Opening the ledger: lock, permissions, pragmas, schema version.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{Read, Seek, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +21,8 @@ pub const SCHEMA: i64 = 1 + STEPS.len() as i64;
 /// More than there are different statements in `ledger/`: each is compiled once per connection.
 pub(super) const STATEMENTS: usize = 128;
 pub(super) const FILE: &str = "ledger.sqlite";
+/// There while a restore is under way, whole: what has the ledger's name meanwhile is not the ledger, or is about to be replaced.
+pub(super) const RESTORED: &str = "restored.sqlite";
 
 /// Why the ledger can't be opened. Exit code 3.
 #[derive(Debug, Error)]
@@ -65,6 +67,12 @@ pub enum OpenError {
         /// The state directory.
         dir: PathBuf,
     },
+    /// A restore has not come to its end. A ledger that was begun here now would know of nothing that is owed.
+    #[error("in {} a restore was interrupted: run it again, it goes on where it stopped [RestoreInterrupted]", dir.display())]
+    Restoring {
+        /// The state directory.
+        dir: PathBuf,
+    },
     /// The directory or a file in it can't be used.
     #[error("state_dir {} can't be used: {cause}; it must exist or be creatable, and be writable by this user [StateDir]", dir.display())]
     Directory {
@@ -95,10 +103,11 @@ pub fn lock(dir: &Path) -> Result<DirectoryLock, OpenError> {
         return Err(OpenError::Network { dir: dir.to_owned(), kind });
     }
     let place = dir.join("lock");
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&place);
-    let mut file = options.map_err(directory)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = regular(&mut options, &place).map_err(directory)?;
     // made by root, who restores a copy: the agent's user must be able to take it, too
-    let _ = fs::metadata(dir).and_then(|owner| chown(&place, Some(owner.uid()), Some(owner.gid())));
+    fs::metadata(dir).and_then(|owner| give(&file, &owner)).map_err(directory)?;
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut holder = String::new();
         let _ = (&file).take(200).read_to_string(&mut holder);
@@ -111,6 +120,41 @@ pub fn lock(dir: &Path) -> Result<DirectoryLock, OpenError> {
         .and_then(|()| writeln!(file, "process {} on {host}", std::process::id()))
         .map_err(directory)?;
     Ok(DirectoryLock(file))
+}
+
+/// Opens what must be a file. Root works in a directory of the agent's user, who must not have it change a file elsewhere by a link.
+pub(super) fn regular(options: &mut OpenOptions, place: &Path) -> io::Result<File> {
+    let other = || io::Error::other(format!("{} is no regular file: delete it", place.display()));
+    let opened = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(place);
+    let file = opened.map_err(|error| if error.raw_os_error() == Some(libc::ELOOP) { other() } else { error })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(other()) }
+}
+
+/// Gives an open file to an owner, where this user may.
+pub(super) fn give(file: &File, owner: &Metadata) -> io::Result<()> {
+    let now = file.metadata()?;
+    if (now.uid(), now.gid()) != (owner.uid(), owner.gid()) {
+        let _ = fchown(file, Some(owner.uid()), Some(owner.gid()));
+    }
+    Ok(())
+}
+
+/// True when something has this name, a broken link too. That it can't be told is not that nothing is there.
+pub(super) fn there(file: &Path) -> io::Result<bool> {
+    match file.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses while a restore is under way.
+fn settled(dir: &Path) -> Result<(), OpenError> {
+    match there(&dir.join(RESTORED)) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(OpenError::Restoring { dir: dir.to_owned() }),
+        Err(cause) => Err(OpenError::Directory { dir: dir.to_owned(), cause }),
+    }
 }
 
 /// The name of the network file system that `dir` lies on, if it does. Numbers: statfs(2).
@@ -136,6 +180,7 @@ fn network_name(kind: u64) -> Option<&'static str> {
 
 /// Opens the ledger for the one agent that holds the lock.
 pub(super) fn writer(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
+    settled(dir)?;
     let file = dir.join(FILE);
     let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };
     let private = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&file);
@@ -202,7 +247,7 @@ pub(super) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn upgrade(connection: &Connection, file: &Path, found: i64, steps: &[&str]) -> Result<(), String> {
     let kept = file.with_file_name(format!("ledger-schema-{found}.sqlite"));
     // one that is there was made by a try that failed: the ledger may have gone on since
-    backup::copy(connection, &kept).map_err(|error| error.to_string())?;
+    backup::copy(connection, &kept, backup::Name::Ours).map_err(|error| error.to_string())?;
     let newest = 1 + steps.len() as i64;
     let steps: String = steps.iter().skip((found - 1).max(0) as usize).copied().collect();
     let done = connection.execute_batch(&format!("BEGIN IMMEDIATE;{steps}PRAGMA user_version = {newest}; COMMIT;"));
@@ -240,6 +285,7 @@ pub(super) fn reader(file: &Path) -> rusqlite::Result<Connection> {
 
 /// A reader for whoever copies it, of an older schema too, with the checks that `run` makes; and the schema.
 pub(super) fn copied(dir: &Path) -> Result<(Connection, PathBuf, i64), OpenError> {
+    settled(dir)?;
     let file = dir.join(FILE);
     // a directory that this user may not look into is not one without a ledger
     let there = file.try_exists().map_err(|cause| OpenError::Directory { dir: dir.to_owned(), cause })?;
@@ -324,7 +370,7 @@ mod tests {
     fn a_lock_that_root_makes_belongs_to_the_owner_of_the_directory() {
         let dir = tempfile::tempdir().unwrap();
         // only root can give something away; for others there is nothing to prove
-        if chown(dir.path(), Some(4711), Some(4712)).is_err() {
+        if std::os::unix::fs::chown(dir.path(), Some(4711), Some(4712)).is_err() {
             return;
         }
         drop(lock(dir.path()).unwrap());

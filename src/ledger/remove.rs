@@ -87,7 +87,7 @@ fn next(connection: &Connection, tenant: i64) -> Result<Vec<i64>, LedgerError> {
 }
 
 /// Ends one content for every sink. Returns how many ids went with it.
-fn end(
+pub(super) fn end(
     connection: &Connection,
     request: i64,
     content: i64,
@@ -133,9 +133,12 @@ pub(super) fn come_back(connection: &Connection, tenant: i64, since: Millis) -> 
         return Ok(());
     }
     // no loop runs yet, so that what is left of its contents can go; what a removal had not come to is still owed, and stays
+    // what was requeued and is done has no address either: its name would be in the way once its content is listed and changes again
     const GONE: &str =
-        "SELECT id FROM content WHERE state = 4 AND uri = '' AND stream IN (SELECT id FROM stream WHERE tenant = ?1)";
+        "SELECT id FROM content WHERE state >= 3 AND uri = '' AND stream IN (SELECT id FROM stream WHERE tenant = ?1)";
     for sql in [
+        // a copy of what is gone is the record itself; and its number may be given to a content that never had it
+        format!("DELETE FROM copy WHERE owner IN ({GONE}) OR content IN ({GONE})"),
         format!("DELETE FROM delivery WHERE lost = 1 AND content IN ({GONE})"),
         format!("UPDATE gap SET content = NULL WHERE content IN ({GONE})"),
         format!("DELETE FROM content WHERE id IN ({GONE})"),
@@ -145,7 +148,8 @@ pub(super) fn come_back(connection: &Connection, tenant: i64, since: Millis) -> 
     }
     for sql in [
         "UPDATE stream SET since = ?2, cursor = ?2, listed = NULL, listed_past = NULL, enabled = 0 WHERE tenant = ?1 AND origin = 'listed'",
-        "UPDATE account SET since = ?2 WHERE stream IN (SELECT id FROM stream WHERE tenant = ?1 AND origin = 'listed')",
+        // a sink that is owed from later on stays so
+        "UPDATE account SET since = max(since, ?2) WHERE stream IN (SELECT id FROM stream WHERE tenant = ?1 AND origin = 'listed')",
     ] {
         connection.execute(sql, params![tenant, since])?;
     }

@@ -142,6 +142,67 @@ async fn one_that_comes_back_in_the_middle_is_not_removed_further() {
 }
 
 #[tokio::test]
+async fn a_sink_that_is_owed_from_later_on_is_owed_nothing_older_when_the_tenant_is_back() {
+    let mut story = begin(vec![sink("a", None)]).await;
+    let both = vec![sink("a", None), sink("late", None)];
+    story.sinks = register(&story.ledger, both.clone(), T).await.1;
+    story.ledger.register(vec![], both.clone(), T).await.unwrap();
+    work(&mut story, remove(true)).await;
+    register(&story.ledger, both, T + HOUR).await;
+    story.admit("older", T - HOUR).await;
+    story.store("older", &[1]).await;
+    assert_eq!((story.drain(0).await, story.drain(1).await), (vec![1], vec![]));
+}
+
+#[tokio::test]
+async fn a_copy_whose_owner_went_is_the_record_itself() {
+    let story = begin(vec![sink("a", None)]).await;
+    story.admit("first", T - 3 * HOUR).await;
+    story.admit("second", T - 2 * HOUR).await;
+    story.store("second", &[1]).await;
+    story.store("first", &[1, 2]).await;
+    assert_eq!(count(&story, "copy"), 1);
+    let id = story.ledger.ask("alice".into(), remove(true), T).await.unwrap();
+    story.ledger.register(vec![], vec![sink("a", None)], T).await.unwrap();
+    story.ledger.work_request(id, T).await.unwrap();
+    // a removal that came to the owner only
+    let (request, owner) = (id, story.id("second"));
+    story
+        .memory
+        .with(|c| {
+            super::remove::end(c, request, owner, &mut Default::default(), T).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    story.close().await;
+    register(&story.ledger, vec![sink("a", None)], T).await;
+    assert_eq!(count(&story, "copy WHERE owner NOT IN (SELECT id FROM content)"), 0);
+    // the number of the owner is given again
+    story.admit("third", T - HOUR).await;
+    assert_eq!(story.id("third"), owner);
+    assert_eq!(story.drain(0).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn what_was_requeued_and_is_done_is_in_the_way_of_nothing_when_the_tenant_is_back() {
+    let mut story = begin(vec![sink("a", None), sink("b", None)]).await;
+    for _ in 0..2 {
+        story.admit("one", T - HOUR).await;
+        story.store("one", &[1]).await;
+        assert_eq!(story.drain(0).await, [1]);
+        // its body is dropped for room, and comes with one more when it is fetched again
+        assert!(story.drop_last(story.sinks[1].id).await.is_some());
+        story.store("one", &[1, 2]).await;
+        assert_eq!((story.drain(0).await, story.drain(1).await), (vec![2], vec![1, 2]));
+        assert_eq!(count(&story, "content WHERE content_id LIKE 'one+1@%' AND state = 3"), 1);
+        story.ledger.register(vec![], vec![sink("a", None), sink("b", None)], T).await.unwrap();
+        work(&mut story, remove(true)).await;
+        register(&story.ledger, vec![sink("a", None), sink("b", None)], T).await;
+        assert_eq!(count(&story, "content"), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_content_whose_ids_are_being_entered_ends_where_it_is() {
     let mut story = begin(vec![sink("a", None)]).await;
     story.admit("one", T - HOUR).await;
