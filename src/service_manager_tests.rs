@@ -161,8 +161,7 @@ async fn beats(hangs: bool, jump: i64) -> Vec<u64> {
         () = manager.keep_informed(&world, &activity) => unreachable!("it never returns"),
         () = script => {}
     }
-    let heard = heard.lock().expect("whole").clone();
-    heard
+    std::mem::take(&mut *heard.lock().expect("whole"))
 }
 
 #[tokio::test(start_paused = true)]
