@@ -264,7 +264,8 @@ fn a_support_bundle_holds_no_secret_and_no_record_whatever_is_broken() {
         for part in
             [&actor["email_addr"], &actor["name"], &line["metadata"]["uid"], &line["metadata"]["original_event_uid"]]
         {
-            let Some(part) = part.as_str().filter(|part| part.len() > 5) else { continue };
+            // what OCSF is told where a record names nobody is a word of ours
+            let Some(part) = part.as_str().filter(|part| part.len() > 5 && *part != "unknown") else { continue };
             assert!(!text.contains(part), "{part} of a record is in the bundle");
             looked_for += 1;
         }
