@@ -1,13 +1,13 @@
 //! Where a command finds the ledger, and how it tells that it can't use it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use auditferry_contract::SinkKind;
 
 use super::Exit;
 use crate::{
     config,
-    ledger::{LedgerError, Millis},
+    ledger::{Books, Ledger, LedgerError, Millis},
 };
 
 /// Where the ledger is: in the agent's configuration, or named outright.
@@ -57,4 +57,10 @@ pub fn unreadable(error: &LedgerError) -> Exit {
         other => other.to_string(),
     };
     fail(Exit::Ledger, &words)
+}
+
+/// The books of an agent, for a command that acts on what they show. What is wrong has been said when it fails.
+pub async fn books(state_dir: &Path) -> Result<Books, Exit> {
+    let ledger = Ledger::open_for_reading(state_dir).map_err(|error| fail(Exit::Ledger, &error.to_string()))?;
+    ledger.books().await.map_err(|error| unreadable(&error))
 }

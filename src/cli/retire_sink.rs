@@ -5,13 +5,10 @@ use auditferry_contract::SinkKind;
 use super::{
     ConfigArgs, Exit,
     asking::{self, Waiting},
-    ledger_args::{fail, unreadable},
+    ledger_args::{books, fail},
     show::harmless,
 };
-use crate::{
-    config,
-    ledger::{Ledger, Wanted},
-};
+use crate::{config, ledger::Wanted};
 
 /// Which sink.
 #[derive(clap::Args, Clone, Debug)]
@@ -43,13 +40,9 @@ pub fn run(args: &RetireArgs, registry: &[SinkKind]) -> Exit {
     };
     let state_dir = &config.agent.state_dir;
     runtime.block_on(async {
-        let books = match Ledger::open_for_reading(state_dir) {
-            Ok(ledger) => ledger.books().await,
-            Err(error) => return fail(Exit::Ledger, &error.to_string()),
-        };
-        let books = match books {
+        let books = match books(state_dir).await {
             Ok(books) => books,
-            Err(error) => return unreadable(&error),
+            Err(exit) => return exit,
         };
         let known = books.sinks.iter().filter(|sink| !sink.retired);
         let gone: Vec<&str> = known
