@@ -59,6 +59,8 @@ until_true() {
 
 # simulate ARG...: a service that publishes; at the end it writes which records an agent has to deliver
 simulate() {
+  # the answers of a service before this one are no answers: what is started below empties the files later than the first look at them
+  rm -f "$work/source.toml" "$work/simulator.log"
   "$AUDITFERRY" simulate --listen 127.0.0.1:0 "$@" --report "$work/report.json" --report-ids >"$work/source.toml" 2>"$work/simulator.log" &
   simulator=$!
   until_true 60 "the simulated service listens" grep -qs '^poll' "$work/source.toml"
