@@ -23,6 +23,7 @@ definitions! {
     STARTED = "auditferry_start_time_seconds", "when the agent started, Unix time in seconds", [];
     SECONDS_TO_LOSS = "auditferry_seconds_to_loss", "time until the first owed content without a stored body expires; +Inf when there is none", [];
     LISTING_AGE = "auditferry_stream_listing_age_seconds", "time since the stream was last listed to its end; never yet: since the agent started", ["stream"];
+    NEWEST_AGE = "auditferry_stream_newest_content_age_seconds", "time since the service published the newest content that was listed; none yet: since the agent started", ["stream"];
     STREAM_ERROR = "auditferry_stream_failing", "1 while the stream can't be listed, with the code of the last error", ["stream", "code"];
     READ = "auditferry_records_read_total", "records in fetched bodies, each once", ["stream"];
     UNSELECTED = "auditferry_records_unselected_total", "records that the selection leaves out", ["stream"];
@@ -121,13 +122,16 @@ fn streams(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
     scrape.counter(&COPIES, of(|stream| stream.copies))?;
     scrape.counter(&ACCEPTED, of(|stream| stream.accepted))?;
     scrape.counter(&DIFFERING, of(|stream| stream.differing))?;
-    let listed = names.iter().zip(&snapshot.books.streams).filter(|(_, stream)| stream.configured).filter_map(
-        |(name, stream)| {
-            let age = (snapshot.now - stream.listed.or(snapshot.live.started)?) as f64 / 1000.0;
+    let since = |point: fn(&crate::ledger::StreamBooks) -> Option<i64>| {
+        let streams = names.iter().zip(&snapshot.books.streams).filter(|(_, stream)| stream.configured);
+        let ages = streams.filter_map(|(name, stream)| {
+            let age = (snapshot.now - point(stream).or(snapshot.live.started)?) as f64 / 1000.0;
             Some((vec![name.as_str()], age.max(0.0)))
-        },
-    );
-    scrape.gauge(&LISTING_AGE, listed.collect())?;
+        });
+        ages.collect()
+    };
+    scrape.gauge(&LISTING_AGE, since(|stream| stream.listed))?;
+    scrape.gauge(&NEWEST_AGE, since(|stream| stream.newest))?;
     let failing =
         snapshot.live.streams.iter().filter_map(|(name, live)| Some((vec![name.as_str(), live.code.as_deref()?], 1.0)));
     scrape.gauge(&STREAM_ERROR, failing.collect())

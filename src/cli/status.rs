@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 use super::{
     Exit,
     ledger_args::{LedgerArgs, fail, now},
-    show::{bytes, harmless, harmless_json},
+    show::{ago, bytes, harmless, harmless_json},
 };
 use crate::{
     ledger::{Ledger, Millis, OpenError},
-    status::{Snapshot, words},
+    status::{
+        Snapshot,
+        attention::{Urgency, attention, headline},
+        words,
+    },
 };
 use auditferry_contract::SinkKind;
 
@@ -42,6 +46,9 @@ pub fn run(args: &StatusArgs, registry: &[SinkKind]) -> Exit {
     }
 }
 
+/// A stream that was listed within this time is up to date (milliseconds): AuditferryStreamStale goes by the same number.
+const LATELY: Millis = 15 * 60_000;
+
 /// What the books say as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -54,9 +61,10 @@ pub enum Verdict {
 /// Reads the ledger in `state_dir` and renders it.
 pub async fn render(state_dir: &Path, json: bool, now: Millis) -> Result<(String, Verdict), OpenError> {
     let ledger = Ledger::open_for_reading(state_dir)?;
-    let snapshot = Snapshot::take(&ledger, None, BTreeMap::new(), now)
+    let mut snapshot = Snapshot::take(&ledger, None, BTreeMap::new(), now)
         .await
         .map_err(|error| OpenError::Sqlite { file: state_dir.to_owned(), cause: error.to_string() })?;
+    snapshot.live.stale = not_listed_lately(&snapshot);
     let verdict = if snapshot.books.imbalances().is_empty() { Verdict::Closed } else { Verdict::Open };
     let text = if json {
         // a snapshot is plain data: it always serialises
@@ -75,8 +83,35 @@ pub fn text(snapshot: &Snapshot) -> String {
     out
 }
 
+/// What a person should look at, before anything else.
+fn verdict(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
+    let found = attention(snapshot);
+    writeln!(out, "{}", headline(&found).1)?;
+    for it in &found {
+        let mark = if it.urgency == Urgency::Act { '!' } else { '?' };
+        let since = it.since.map_or(String::new(), |since| format!(" (for {})", ago(snapshot.now - since)));
+        writeln!(out, "{mark} {}: {}{since}", it.subject, it.words)?;
+        writeln!(out, "  to do: {}; runbook: {}", it.advice, it.entry)?;
+    }
+    writeln!(out)
+}
+
+/// A ledger says nothing of who writes it: what was not listed lately is what a stopped agent leaves.
+fn not_listed_lately(snapshot: &Snapshot) -> BTreeMap<String, String> {
+    let streams = snapshot.books.streams.iter().filter(|stream| stream.configured);
+    let late = streams.filter(|stream| stream.listed.is_none_or(|listed| snapshot.now - listed > LATELY));
+    late.map(|stream| {
+        let listed = stream
+            .listed
+            .map_or("it never was".into(), |at| format!("the last time was {} ago", ago(snapshot.now - at)));
+        (stream.name(), format!("{listed}; does the agent run?"))
+    })
+    .collect()
+}
+
 fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     let (books, now) = (&snapshot.books, snapshot.now);
+    verdict(out, snapshot)?;
     for stream in &books.streams {
         if stream.origin != "listed" && stream.read == 0 {
             continue;

@@ -1,4 +1,4 @@
-//! Copies of the ledger: made beside a writer, put back, made before an upgrade.
+//! Copies of the ledger: made beside a writer, and put back.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -245,56 +245,4 @@ fn the_lock_changes_nothing_outside_of_its_directory() {
     // the marker of a restore is one as a link, too
     std::os::unix::fs::symlink("nowhere", elsewhere.path().join("restored.sqlite")).unwrap();
     assert!(matches!(open::writer(elsewhere.path()), Err(OpenError::Restoring { .. })));
-}
-
-#[test]
-fn an_upgrade_copies_first_and_is_all_or_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let (connection, file) = open::writer(dir.path()).unwrap();
-    connection.execute("INSERT INTO tenant (guid) VALUES ('kept')", []).unwrap();
-    let kept = dir.path().join("ledger-schema-1.sqlite");
-    let steps =
-        ["ALTER TABLE tenant ADD COLUMN one TEXT;", "UPDATE tenant SET one = 'x'; ALTER TABLE gone ADD COLUMN x TEXT;"];
-    let error = open::upgrade(&connection, &file, 1, &steps).unwrap_err();
-    assert!(error.contains("no such table: gone"), "{error}");
-    let version = |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-    assert_eq!(version(&connection), Ok(1));
-    assert!(connection.prepare("SELECT one FROM tenant").is_err(), "nothing of it is there");
-    assert_eq!(tenants(&kept), ["kept"]);
-    // the ledger went on with the old version; the copy is made anew
-    connection.execute("INSERT INTO tenant (guid) VALUES ('later')", []).unwrap();
-    let steps = [steps[0], "UPDATE tenant SET one = guid; CREATE TABLE two (x TEXT) STRICT;"];
-    open::upgrade(&connection, &file, 1, &steps).unwrap();
-    assert_eq!(version(&connection), Ok(3));
-    let two: i64 = connection.query_row("SELECT count(*) FROM tenant WHERE one = guid", [], |row| row.get(0)).unwrap();
-    assert_eq!((two, tenants(&kept)), (2, vec!["kept".to_owned(), "later".to_owned()]));
-    // from the second version only what is missing is done
-    connection.execute_batch("PRAGMA user_version = 2; DROP TABLE two").unwrap();
-    open::upgrade(&connection, &file, 2, &steps).unwrap();
-    assert_eq!(version(&connection), Ok(3));
-    drop(connection);
-    // this version refuses it, and the copy leads back
-    let refused = open::writer(dir.path()).unwrap_err().to_string();
-    assert!(refused.contains("has schema 3, this auditferry knows up to"), "{refused}");
-    restore(dir.path(), &kept, &lock(dir.path()).unwrap()).unwrap();
-    drop(open::writer(dir.path()).unwrap());
-    assert_eq!(tenants(&file), ["kept", "later"]);
-}
-
-#[test]
-fn an_upgrade_without_room_for_its_copy_is_not_begun() {
-    let dir = tempfile::tempdir().unwrap();
-    let (connection, file) = open::writer(dir.path()).unwrap();
-    // a folder of the copy's name: nothing can be put there
-    fs::create_dir(dir.path().join("ledger-schema-1.sqlite")).unwrap();
-    let error = open::upgrade(&connection, &file, 1, &["ALTER TABLE tenant ADD COLUMN one TEXT;"]).unwrap_err();
-    assert!(error.contains("ledger-schema-1.sqlite can't be written"), "{error}");
-    assert!(connection.prepare("SELECT one FROM tenant").is_err());
-    let words = OpenError::Upgrade { file: "/s/ledger.sqlite".into(), found: 1, cause: "why".into() }.to_string();
-    assert_eq!(
-        words,
-        format!(
-            "the ledger /s/ledger.sqlite can't be brought from schema 1 to {SCHEMA}, and is as it was: why; go on with the auditferry that wrote it, and ask for help"
-        )
-    );
 }

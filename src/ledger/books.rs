@@ -25,6 +25,8 @@ pub struct StreamBooks {
     pub cursor: Millis,
     /// End of the last complete listing.
     pub listed: Option<Millis>,
+    /// When the newest content that was ever listed was published.
+    pub newest: Option<Millis>,
     /// Records in the bodies.
     pub read: i64,
     /// Not selected.
@@ -306,7 +308,7 @@ fn accounts(connection: &Connection, stream: i64) -> Result<Vec<Account>, Ledger
 fn books(connection: &Connection) -> Result<Books, LedgerError> {
     let mut streams: Vec<StreamBooks> = connection
         .prepare_cached(
-            "SELECT s.id, t.guid, s.origin, s.content_type, s.cursor, s.listed, s.read, s.unselected, s.unreadable, s.copies, s.accepted, s.differing, s.configured
+            "SELECT s.id, t.guid, s.origin, s.content_type, s.cursor, s.listed, s.read, s.unselected, s.unreadable, s.copies, s.accepted, s.differing, s.configured, s.newest
              FROM stream s LEFT JOIN tenant t ON t.id = s.tenant ORDER BY s.id",
         )?
         .query_map([], |row| {
@@ -324,6 +326,7 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
                 accepted: row.get(10)?,
                 differing: row.get(11)?,
                 configured: row.get(12)?,
+                newest: row.get(13)?,
                 accounts: Vec::new(),
             })
         })?

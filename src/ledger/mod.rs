@@ -39,6 +39,8 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod troubles;
+#[cfg(test)]
+mod upgrade_tests;
 mod upkeep;
 mod writer;
 

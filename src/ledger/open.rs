@@ -15,7 +15,10 @@ use tracing::info;
 use super::backup;
 
 /// What brings schema n to n + 1, from 1 on. A step never changes once it was released; `schema.sql` is what the last one leads to.
-const STEPS: &[&str] = &[];
+const STEPS: &[&str] = &["
+    ALTER TABLE stream ADD COLUMN newest INTEGER;
+    UPDATE stream SET newest = (SELECT max(created) FROM content WHERE content.stream = stream.id) WHERE origin = 'listed';
+"];
 /// The newest schema that this build knows, kept in SQLite's `user_version`.
 pub const SCHEMA: i64 = 1 + STEPS.len() as i64;
 /// More than there are different statements in `ledger/`: each is compiled once per connection.
@@ -386,7 +389,7 @@ mod tests {
         raw.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
         drop(raw);
         let words = writer(dir.path()).unwrap_err().to_string();
-        assert!(words.ends_with("has schema 2, this auditferry knows up to 1; use the newer auditferry that wrote it, or restore the backup made before the upgrade [NewerLedger]"), "{words}");
+        assert!(words.ends_with("has schema 3, this auditferry knows up to 2; use the newer auditferry that wrote it, or restore the backup made before the upgrade [NewerLedger]"), "{words}");
     }
 
     #[test]

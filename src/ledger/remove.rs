@@ -78,9 +78,10 @@ fn begin(connection: &Connection, key: i64, tenant: &str, lose: bool, now: Milli
     Ok(Step::default())
 }
 
+/// The youngest first: a requeued copy must be gone before the content whose name it would get, should it end between the two.
 fn next(connection: &Connection, tenant: i64) -> Result<Vec<i64>, LedgerError> {
     let mut statement = connection.prepare_cached(
-        "SELECT id FROM content WHERE stream IN (SELECT id FROM stream WHERE tenant = ?1) AND (uri <> '' OR state < 3) LIMIT ?2",
+        "SELECT id FROM content WHERE stream IN (SELECT id FROM stream WHERE tenant = ?1) AND (uri <> '' OR state < 3) ORDER BY id DESC LIMIT ?2",
     )?;
     let rows = statement.query_map([tenant, SLICE as i64], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -147,7 +148,7 @@ pub(super) fn come_back(connection: &Connection, tenant: i64, since: Millis) -> 
         connection.execute(&sql, [tenant])?;
     }
     for sql in [
-        "UPDATE stream SET since = ?2, cursor = ?2, listed = NULL, listed_past = NULL, enabled = 0 WHERE tenant = ?1 AND origin = 'listed'",
+        "UPDATE stream SET since = ?2, cursor = ?2, listed = NULL, listed_past = NULL, enabled = 0, newest = NULL WHERE tenant = ?1 AND origin = 'listed'",
         // a sink that is owed from later on stays so
         "UPDATE account SET since = max(since, ?2) WHERE stream IN (SELECT id FROM stream WHERE tenant = ?1 AND origin = 'listed')",
     ] {

@@ -1,4 +1,4 @@
--- Schema 1. Times are milliseconds since 1970 (UTC). Every row but the agent's own hangs under one tenant.
+-- Schema 2. Times are milliseconds since 1970 (UTC). Every row but the agent's own hangs under one tenant.
 CREATE TABLE tenant (
   id INTEGER PRIMARY KEY, guid TEXT NOT NULL UNIQUE,
   removed_at INTEGER                          -- an operator had its data removed; its books and gaps stay
@@ -25,7 +25,8 @@ CREATE TABLE stream (
   listed_past INTEGER,                        -- when the last complete listing of the last 7 days began
   enabled INTEGER NOT NULL DEFAULT 0,         -- was its subscription ever seen enabled
   read INTEGER NOT NULL DEFAULT 0, unselected INTEGER NOT NULL DEFAULT 0, unreadable INTEGER NOT NULL DEFAULT 0,
-  copies INTEGER NOT NULL DEFAULT 0, accepted INTEGER NOT NULL DEFAULT 0, differing INTEGER NOT NULL DEFAULT 0
+  copies INTEGER NOT NULL DEFAULT 0, accepted INTEGER NOT NULL DEFAULT 0, differing INTEGER NOT NULL DEFAULT 0,
+  newest INTEGER                              -- when the newest content that was ever listed was published
 ) STRICT;
 CREATE UNIQUE INDEX stream_name ON stream (ifnull(tenant, 0), origin, content_type);
 

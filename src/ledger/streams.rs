@@ -351,6 +351,11 @@ fn admit(connection: &Connection, admission: &Admission) -> Result<u64, LedgerEr
         new += 1;
         owe.execute(params![admission.stream, connection.last_insert_rowid(), content.created])?;
     }
+    if let Some(newest) = admission.contents.iter().map(|content| content.created).max() {
+        connection
+            .prepare_cached("UPDATE stream SET newest = ?2 WHERE id = ?1 AND ifnull(newest, ?2 - 1) < ?2")?
+            .execute(params![admission.stream, newest])?;
+    }
     if let Some(cursor) = admission.cursor {
         connection
             .prepare_cached(

@@ -166,6 +166,17 @@ async fn a_sink_added_later_gets_what_is_published_since_its_start_and_copies_wh
 }
 
 #[tokio::test]
+async fn the_newest_content_of_a_stream_is_known_for_good_whoever_is_owed_it() {
+    let story = begin(vec![]).await;
+    let newest = async || story.ledger.books().await.unwrap().streams[0].newest;
+    assert_eq!(newest().await, None);
+    for (name, created, expected) in [("one", T - HOUR, T - HOUR), ("older", T - DAY, T - HOUR), ("two", T, T)] {
+        story.admit(name, created).await;
+        assert_eq!(newest().await, Some(expected), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_body_is_fetched_again_and_delivered_once() {
     let story = begin(vec![sink("a", None)]).await;
     story.admit("one", T - HOUR).await;

@@ -21,7 +21,7 @@ use crate::{
     show::{ago, date, harmless},
     status::{
         Snapshot,
-        attention::{Attention, Urgency, attention},
+        attention::{self, Attention, Urgency, attention},
         words,
     },
 };
@@ -112,16 +112,13 @@ fn marked(mark: Mark, words: &str) -> Markup {
 }
 
 fn headline(found: &[Attention]) -> (Mark, String) {
-    let urgent = found.iter().filter(|it| it.urgency == Urgency::Act).count();
-    let (mark, number) = match (urgent, found.len()) {
-        (0, 0) => return (Mark::Fine, "Fine: nothing needs you".into()),
-        (0, all) => (Mark::Look, all),
-        (urgent, _) => (Mark::Act, urgent),
+    let (urgency, words) = attention::headline(found);
+    let mark = match urgency {
+        None => Mark::Fine,
+        Some(Urgency::Look) => Mark::Look,
+        Some(Urgency::Act) => Mark::Act,
     };
-    let things = if number == 1 { "1 thing needs".into() } else { format!("{number} things need") };
-    let what = if mark == Mark::Act { "attention now" } else { "a look, none of them at once" };
-    let what = if mark == Mark::Look && number == 1 { "a look, not at once" } else { what };
-    (mark, format!("{things} {what}"))
+    (mark, words)
 }
 
 fn shell(mark: Mark, title: &str, now: Millis, started: Option<Millis>, refresh: bool, body: &Markup) -> String {

@@ -8,6 +8,8 @@ use crate::{
 
 /// A day without a fetch, and contents are lost: the alarm that must page someone goes by the same number (milliseconds).
 const LOSS_IS_NEAR: Millis = 24 * 3_600_000;
+/// So long without a new content, and the audit log may be off (milliseconds): the alarm goes by the same number.
+const SILENT: Millis = 24 * 3_600_000;
 /// A certificate that ends within this time (milliseconds).
 const ENDS_SOON: Millis = 14 * 24 * 3_600_000;
 /// A gap is spoken of so long after it is over; the ledger keeps it for good (milliseconds).
@@ -51,6 +53,8 @@ pub mod entries {
     pub const LOSS: &str = "AuditferryTimeToLoss";
     /// A stream can't be listed.
     pub const STREAM: &str = "AuditferryStreamStale";
+    /// The service publishes nothing.
+    pub const SILENT: &str = "AuditferryStreamSilent";
     /// A sink takes nothing.
     pub const SINK: &str = "AuditferrySinkDead";
     /// A sink is gone from the configuration.
@@ -62,7 +66,7 @@ pub mod entries {
     /// A certificate ends.
     pub const CERTIFICATE: &str = "AuditferryCertificateExpires";
     /// All of them.
-    pub const ALL: [&str; 10] = [LEDGER, LOOP, BOOKS, LOSS, STREAM, SINK, GONE, QUARANTINE, GAP, CERTIFICATE];
+    pub const ALL: [&str; 11] = [LEDGER, LOOP, BOOKS, LOSS, STREAM, SILENT, SINK, GONE, QUARANTINE, GAP, CERTIFICATE];
 }
 
 /// Everything to look at, worst first; empty: nothing needs anybody.
@@ -76,6 +80,23 @@ pub fn attention(snapshot: &Snapshot) -> Vec<Attention> {
     // stable: within an urgency the order above stands
     found.sort_by_key(|it| it.urgency);
     found
+}
+
+/// The verdict in one line, and how urgent it is; `None`: nothing needs anybody.
+pub fn headline(found: &[Attention]) -> (Option<Urgency>, String) {
+    let urgent = found.iter().filter(|it| it.urgency == Urgency::Act).count();
+    let (urgency, number) = match (urgent, found.len()) {
+        (0, 0) => return (None, "Fine: nothing needs you".into()),
+        (0, all) => (Urgency::Look, all),
+        (urgent, _) => (Urgency::Act, urgent),
+    };
+    let things = if number == 1 { "1 thing needs".into() } else { format!("{number} things need") };
+    let what = match urgency {
+        Urgency::Act => "attention now",
+        Urgency::Look if number == 1 => "a look, not at once",
+        Urgency::Look => "a look, none of them at once",
+    };
+    (Some(urgency), format!("{things} {what}"))
 }
 
 fn agent(snapshot: &Snapshot) -> Vec<Attention> {
@@ -135,6 +156,23 @@ fn streams(snapshot: &Snapshot) -> Vec<Attention> {
             since: None,
             advice: "see the log for the last error; contents stay with the service for 7 days",
             entry: entries::STREAM,
+        });
+    }
+    for stream in snapshot.books.streams.iter().filter(|it| it.configured) {
+        // what can't be listed is silent of itself
+        let name = stream.name();
+        let known = snapshot.live.stale.contains_key(&name) || snapshot.trouble("stream", &name).is_some();
+        let Some(silent) = stream.newest.or(snapshot.live.started).map(|at| snapshot.now - at) else { continue };
+        if silent < SILENT || known {
+            continue;
+        }
+        found.push(Attention {
+            urgency: Urgency::Look,
+            subject: format!("stream {name}"),
+            words: format!("is listed, and nothing new was published for {}", ago(silent)),
+            since: None,
+            advice: "see whether the tenant's audit log is still on; while it is off, what happens is recorded nowhere",
+            entry: entries::SILENT,
         });
     }
     found

@@ -48,7 +48,7 @@ fn gap(closed_at: Option<Millis>, asked_by: Option<&str>) -> Gap {
 async fn each_trouble_alone_is_named_with_what_to_do_and_its_entry() {
     type Break = fn(&mut Snapshot);
     use Urgency::{Act, Look};
-    let cases: [(Break, Urgency, &str, &str, &str); 11] = [
+    let cases: [(Break, Urgency, &str, &str, &str); 12] = [
         (|it| it.live.ledger_error = Some("no".into()), Act, entries::LEDGER, "ledger", "fails: no"),
         (
             |it| it.live.hung = vec!["fetch".into()],
@@ -84,6 +84,13 @@ async fn each_trouble_alone_is_named_with_what_to_do_and_its_entry() {
             entries::STREAM,
             "stream t/Audit.General",
             "was not listed lately: not listed yet",
+        ),
+        (
+            |it| it.books.streams[0].newest = Some(NOW - 26 * HOUR),
+            Look,
+            entries::SILENT,
+            "stream t/Audit.General",
+            "is listed, and nothing new was published for 26 h",
         ),
         (|it| it.books.troubles = vec![trouble("sink", "siem")], Act, entries::SINK, "sink siem", "takes nothing: no"),
         (
@@ -142,8 +149,10 @@ async fn each_trouble_alone_is_named_with_what_to_do_and_its_entry() {
 #[tokio::test]
 async fn what_needs_nobody_is_not_said() {
     type Change = fn(&mut Snapshot);
-    let cases: [Change; 8] = [
+    let cases: [Change; 10] = [
         |_| {},
+        |it| it.books.streams[0].newest = Some(NOW - 23 * HOUR),
+        |it| (it.books.streams[0].configured, it.books.streams[0].newest) = (false, Some(NOW - 99 * HOUR)),
         // it has just started
         |it| {
             it.live.started = Some(NOW - 60_000);

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use auditferry_contract::{ExposeSecret, SecretRef};
+use base64::{Engine, engine::general_purpose};
+use url::form_urlencoded;
 
 use crate::config::{Config, SourceFile, secret::Secrets};
 
@@ -23,6 +25,8 @@ impl Scrub {
         let found = references.iter().filter_map(|reference| secrets.resolve(reference).ok());
         let mut values: Vec<String> = found.map(|secret| secret.expose_secret().to_owned()).collect();
         values.retain(|value| value.len() >= SHORTEST);
+        let encoded: Vec<String> = values.iter().flat_map(|value| encoded(value)).collect();
+        values.extend(encoded);
         // one may be part of another
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         values.dedup();
@@ -33,6 +37,37 @@ impl Scrub {
     pub fn clean(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), "***"))
     }
+}
+
+/// What a secret looks like where another program has logged a request or a configuration: in JSON, in an address or a form
+/// (RFC 3986 §2.1), in Base64 (RFC 4648 §4 and §5), the last also as a part of something longer, as of `user:password`.
+fn encoded(value: &str) -> Vec<String> {
+    let json = serde_json::Value::from(value).to_string();
+    let form: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+    let address = form.replace('+', "%20");
+    let mut forms =
+        vec![json.trim_matches('"').to_owned(), lower_escapes(&form), lower_escapes(&address), form, address];
+    for before in 0..3 {
+        let bytes = [&vec![0; before], value.as_bytes()].concat();
+        // the characters that hold nothing of its neighbours
+        let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+        for engine in [general_purpose::STANDARD_NO_PAD, general_purpose::URL_SAFE_NO_PAD] {
+            forms.push(engine.encode(&bytes)[first..end].to_owned());
+        }
+    }
+    forms.retain(|form| form != value && form.len() >= SHORTEST);
+    forms
+}
+
+/// `%3D` as `%3d`.
+fn lower_escapes(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at(part.len().min(2));
+        out = out + "%" + &digits.to_ascii_lowercase() + rest;
+    }
+    out
 }
 
 /// What follows `env =` or `file =` between quotes, however broken the rest is.
@@ -69,5 +104,35 @@ mod tests {
         let secrets = Secrets::with_variables(|name| (name == "A").then(|| "hunter2".into()));
         let scrub = Scrub::new(None, &[SourceFile { path: "t".into(), text }], &secrets);
         assert_eq!(scrub.clean("a hunter2-of-a-file, hunter2 and hunter"), "a ***, *** and hunter");
+    }
+
+    #[test]
+    fn a_secret_is_found_however_a_log_has_encoded_it() {
+        const SECRET: &str = "hün/ter\\2+ \"x\"?>~";
+        let secrets = Secrets::with_variables(|_| Some(SECRET.into()));
+        let scrub =
+            Scrub::new(None, &[SourceFile { path: "t".into(), text: "secret = { env = 'A' }".into() }], &secrets);
+        let (standard, url_safe) = (general_purpose::STANDARD, general_purpose::URL_SAFE);
+        for text in [
+            SECRET.to_owned(),
+            r#""password":"hün/ter\\2+ \"x\"?>~""#.to_owned(),
+            "client_secret=h%C3%BCn%2Fter%5C2%2B+%22x%22%3F%3E%7E&grant".to_owned(),
+            "client_secret=h%c3%bcn%2fter%5c2%2b%20%22x%22%3f%3e%7e&grant".to_owned(),
+            standard.encode(SECRET),
+            url_safe.encode(SECRET),
+            format!("Basic {}", standard.encode(format!("u:{SECRET}"))),
+            format!("Basic {}", standard.encode(format!("us:{SECRET}"))),
+            format!("Basic {}", standard.encode(format!("use:{SECRET}."))),
+        ] {
+            let clean = scrub.clean(&text);
+            assert!(clean.contains("***"), "{clean}");
+            // what is left of Base64 at the edges holds less than a character of it
+            let left: Vec<_> = clean.split("***").map(|part| part.trim_start_matches("Basic ")).collect();
+            assert!(
+                text.starts_with("client") || text.starts_with('"') || left.iter().all(|part| part.len() <= 8),
+                "{clean}"
+            );
+            assert!(!clean.contains("ter"), "{clean}");
+        }
     }
 }
