@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use auditferry::ledger::SCHEMA;
+
 use crate::{
-    agent::Stage,
-    support::{PATIENCE, file_sink, level},
+    agent::{Stage, lines},
+    support::{PATIENCE, drained, file_sink, level, run},
 };
 
 fn stage() -> Stage {
@@ -53,13 +55,51 @@ fn a_ledger_of_a_newer_auditferry_is_refused_by_run_and_status_and_left_alone() 
     drop(ledger);
     let before = fs::read(&file).unwrap();
     let words = format!(
-        "{} has schema 9, this auditferry knows up to 1; use the newer auditferry that wrote it, or restore the backup made before the upgrade [NewerLedger]",
+        "{} has schema 9, this auditferry knows up to {SCHEMA}; use the newer auditferry that wrote it, or restore the backup made before the upgrade [NewerLedger]",
         file.display()
     );
     let (code, log) = refused(&stage, "run");
     assert_eq!((code, level(&log, "ERROR")), (Some(3), vec![words.clone()]), "{log}");
     assert_eq!(refused(&stage, "status"), (Some(3), format!("auditferry: {words}\n")));
     assert_eq!(fs::read(&file).unwrap(), before, "nothing of it was changed");
+}
+
+#[test]
+fn a_ledger_of_an_older_auditferry_is_copied_and_brought_up_to_date_and_nothing_comes_twice() {
+    let stage = Stage::new(&["--profile", "demo", "--publish-for", "1s"]);
+    stage.configure("", &file_sink(&stage, "one", "one.jsonl"));
+    let mut agent = stage.agent();
+    drained(&stage, "one");
+    assert_eq!(agent.terminate(), Some(0));
+    let file = stage.path("state").join("ledger.sqlite");
+    let ledger = rusqlite::Connection::open(&file).unwrap();
+    // what the schema of version 1 lacked
+    ledger.execute_batch("ALTER TABLE stream DROP COLUMN newest; PRAGMA user_version = 1").unwrap();
+    drop(ledger);
+    let (code, out, err) = run(&stage, &["status"]);
+    assert_eq!((code, out.as_str()), (3, ""), "{err}");
+    assert!(err.contains("start this auditferry's agent once, which brings it up to date"), "{err}");
+    let before = lines(&stage.path("one.jsonl")).len();
+
+    let mut agent = stage.agent();
+    stage.wait(PATIENCE, "a ledger that status can read, listed once more", || {
+        let log = stage.said("agent.log");
+        log.contains(&format!("the ledger was brought from schema 1 to {SCHEMA}")) && stage.status().is_some()
+    });
+    drained(&stage, "one");
+    let status = stage.status().unwrap();
+    let stream = status["streams"].as_array().unwrap().iter().find(|it| it["name"] != "agent").unwrap();
+    assert!(stream["newest"].as_i64() > Some(0), "{stream}");
+    assert_eq!(status["closed"], true);
+    assert_eq!(agent.terminate(), Some(0));
+    assert_eq!(lines(&stage.path("one.jsonl")).len(), before, "all of it had been delivered");
+    // the copy is the way back: the older auditferry takes it
+    let copy = stage.path("state").join("ledger-schema-1.sqlite");
+    let (code, out, err) = run(&stage, &["restore", copy.to_str().unwrap()]);
+    assert_eq!(code, 0, "{out}{err}");
+    let version =
+        rusqlite::Connection::open(&file).unwrap().pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    assert_eq!(version, Ok(1));
 }
 
 #[test]

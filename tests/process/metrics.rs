@@ -39,6 +39,11 @@ fn sample(line: &str) -> (String, String, f64) {
     (name.to_owned(), labels.to_owned(), value)
 }
 
+fn values_of(text: &str, name: &str) -> Vec<f64> {
+    let samples = text.lines().filter(|line| !line.starts_with('#')).map(sample);
+    samples.filter(|(of, ..)| of == name).map(|(.., value)| value).collect()
+}
+
 #[test]
 fn every_metric_is_there_once_and_can_be_read() {
     let stage = Stage::new(&["--profile", "demo", "--publish-for", "1s"]);
@@ -77,6 +82,8 @@ fn every_metric_is_there_once_and_can_be_read() {
     assert_eq!(missing, BTreeSet::from(QUIET), "in\n{text}");
     assert!(names.is_subset(&all), "not in the documentation: {:?}", names.difference(&all));
     assert_eq!(series(&text, "auditferry_books_open"), Some(0.0));
+    let newest = values_of(&text, "auditferry_stream_newest_content_age_seconds");
+    assert!(newest.len() == 1 && newest[0] < 600.0, "the service published moments ago: {newest:?}");
     assert_eq!(series(&text, "auditferry_ledger_writable"), Some(1.0));
     assert_eq!(agent.terminate(), Some(0));
 }
