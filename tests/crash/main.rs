@@ -28,7 +28,7 @@ use std::{
 use scenario::Outcome;
 
 /// Every run of the tests kills each scenario at so many gates.
-const KILLS: u64 = 150;
+const KILLS: u64 = 50;
 
 type Run = fn(Option<u64>, Option<&'static str>) -> Result<Outcome, String>;
 

@@ -112,7 +112,7 @@ fn drain(stage: &mut Stage, agent: &mut Process, published: u64, patience: u64) 
 
 #[test]
 fn killed_at_random_moments_every_record_arrives_at_every_sink() {
-    let kills: u64 = std::env::var("KILLS").ok().map_or(20, |kills| kills.parse().expect("KILLS is a number"));
+    let kills: u64 = std::env::var("KILLS").ok().map_or(6, |kills| kills.parse().expect("KILLS is a number"));
     let mut dice = Dice::new();
     // about as long as the kills take: the load must not end before them
     let publish = 10 + kills;
@@ -185,9 +185,9 @@ fn sigterm_under_load_ends_within_10_s_and_repeats_nothing() {
         "--seed",
         "8",
         "--rate",
-        "500",
+        "300",
         "--backfill",
-        "20s",
+        "10s",
         "--publish-for",
         "15s",
         "--report-ids",

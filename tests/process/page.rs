@@ -25,7 +25,9 @@ fn it_is_one_page_for_this_machine_only_to_be_read_and_a_browser_may_do_nothing_
     let stage = Stage::new(&["--profile", "demo", "--publish-for", "1s"]);
     stage.configure("", &(file_sink(&stage, "siem", "siem.jsonl") + &file_sink(&stage, "lake", "missing/lake.jsonl")));
     let mut agent = stage.agent();
-    stage.wait(PATIENCE, "deliveries", || delivered(&stage, "siem") > 0);
+    stage.wait(PATIENCE, "deliveries, and a sink that failed", || {
+        delivered(&stage, "siem") > 0 && ask(&stage, "GET / HTTP/1.1\nhost: localhost").1.contains("takes nothing")
+    });
     let (head, page) = ask(&stage, "GET / HTTP/1.1\nhost: localhost");
     assert!(head.starts_with("http/1.1 200 ok"), "{head}");
     for header in [

@@ -23,7 +23,7 @@ use run::Report;
 /// A scenario that takes so many seconds is worth a look.
 const SLOW: u64 = 10;
 /// What every run of the tests plays; CI plays 300 (design §8).
-const SEEDS: u64 = 50;
+const SEEDS: u64 = 25;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how long the test takes is told to who runs it")]
