@@ -39,6 +39,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod troubles;
+mod upgrade;
 #[cfg(test)]
 mod upgrade_tests;
 mod upkeep;
@@ -61,7 +62,7 @@ pub use error::LedgerError;
 pub use facts::facts;
 pub use gaps::{Gap, GapNews};
 pub use ground::{Ground, ground};
-pub use open::{DirectoryLock, OpenError, SCHEMA, lock};
+pub use open::{DirectoryLock, OpenError, lock};
 pub use quarantine::{Quarantined, Refused, Selection};
 pub use requests::{Request, Wanted};
 pub use requeue::OwnEvent;
@@ -69,6 +70,7 @@ pub use seen::Entered;
 pub use sinks::{SinkRow, SinkSpec};
 pub use streams::{Admission, Listed, StreamRow, StreamSpec};
 pub use troubles::Trouble;
+pub use upgrade::SCHEMA;
 pub use upkeep::Due;
 pub use writer::Commits;
 
@@ -148,7 +150,7 @@ impl Memory {
         let connection = Connection::open_in_memory()?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         open::keep_plans(&connection)?;
-        open::migrate(&connection, 0)?;
+        upgrade::create(&connection)?;
         Ok(Memory(Arc::new(Mutex::new(connection))))
     }
 

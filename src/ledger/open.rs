@@ -10,17 +10,9 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use rustix::fs::FlockOperation;
 use thiserror::Error;
-use tracing::info;
 
-use super::backup;
+use super::upgrade::{self, SCHEMA};
 
-/// What brings schema n to n + 1, from 1 on. A step never changes once it was released; `schema.sql` is what the last one leads to.
-const STEPS: &[&str] = &["
-    ALTER TABLE stream ADD COLUMN newest INTEGER;
-    UPDATE stream SET newest = (SELECT max(created) FROM content WHERE content.stream = stream.id) WHERE origin = 'listed';
-"];
-/// The newest schema that this build knows, kept in SQLite's `user_version`.
-pub const SCHEMA: i64 = 1 + STEPS.len() as i64;
 /// More than there are different statements in `ledger/`: each is compiled once per connection.
 pub(super) const STATEMENTS: usize = 128;
 pub(super) const FILE: &str = "ledger.sqlite";
@@ -195,9 +187,9 @@ pub(super) fn writer(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
     let found = version(&connection, &file)?;
     prepare(&connection).map_err(|cause| OpenError::Sqlite { file: file.clone(), cause })?;
     match found {
-        0 => migrate(&connection, found).map_err(sqlite)?,
+        0 => upgrade::create(&connection).map_err(sqlite)?,
         SCHEMA => {}
-        _ => upgrade(&connection, &file, found, STEPS).map_err(|cause| OpenError::Upgrade {
+        _ => upgrade::bring(&connection, &file, found, upgrade::STEPS).map_err(|cause| OpenError::Upgrade {
             file: file.clone(),
             found,
             cause,
@@ -243,36 +235,6 @@ fn prepare(connection: &Connection) -> Result<(), String> {
 pub(super) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    Ok(())
-}
-
-/// Brings an older ledger up to what the steps lead to: all of them or none, after a copy that an older auditferry can go on with.
-pub(super) fn upgrade(connection: &Connection, file: &Path, found: i64, steps: &[&str]) -> Result<(), String> {
-    let kept = file.with_file_name(format!("ledger-schema-{found}.sqlite"));
-    // one that is there was made by a try that failed: the ledger may have gone on since
-    backup::copy(connection, &kept, backup::Name::Ours).map_err(|error| error.to_string())?;
-    let newest = 1 + steps.len() as i64;
-    let steps: String = steps.iter().skip((found - 1).max(0) as usize).copied().collect();
-    let done = connection.execute_batch(&format!("BEGIN IMMEDIATE;{steps}PRAGMA user_version = {newest}; COMMIT;"));
-    if let Err(error) = done {
-        if !connection.is_autocommit() {
-            connection.execute_batch("ROLLBACK").map_err(|error| error.to_string())?;
-        }
-        return Err(error.to_string());
-    }
-    let copy = kept.display();
-    info!(
-        "the ledger was brought from schema {found} to {newest}; {copy} is what it was: delete it once you will not go back"
-    );
-    Ok(())
-}
-
-/// Brings an empty ledger to [`SCHEMA`], in one transaction.
-pub(super) fn migrate(connection: &Connection, found: i64) -> rusqlite::Result<()> {
-    if found == 0 {
-        let schema = include_str!("schema.sql");
-        connection.execute_batch(&format!("BEGIN IMMEDIATE;{schema}PRAGMA user_version = {SCHEMA}; COMMIT;"))?;
-    }
     Ok(())
 }
 
@@ -327,17 +289,17 @@ pub(super) fn asker(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
 
 /// The ledger's schema version; a newer one is refused.
 ///
-/// Until the first release schema 1 grows in place: a ledger of an earlier build of the unreleased product has the number and lacks
-/// tables. That is said in plain words here, instead of as a broken ledger by the first call that misses something. From the first
-/// release on `schema.sql` changes with a step in [`STEPS`] only.
+/// Schema 1 grew in place until there was a second one: a ledger of an early build has the number and lacks tables. That is said in
+/// plain words here, instead of as a broken ledger by the first call that misses something. Since then `schema.sql` changes with a
+/// step in [`upgrade::STEPS`] only.
 pub(super) fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
     let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.to_owned(), cause: cause.to_string() };
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
     if found > SCHEMA {
         return Err(OpenError::Newer { file: file.to_owned(), found });
     }
-    let newest = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('stream') WHERE name = 'configured')";
-    if found == SCHEMA && !connection.query_row(newest, [], |row| row.get::<_, bool>(0)).map_err(sqlite)? {
+    let last = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('stream') WHERE name = 'configured')";
+    if found == 1 && !connection.query_row(last, [], |row| row.get::<_, bool>(0)).map_err(sqlite)? {
         let cause = "it was made by an unreleased auditferry whose schema was never published; move state_dir away and start anew";
         return Err(OpenError::Sqlite { file: file.to_owned(), cause: cause.into() });
     }

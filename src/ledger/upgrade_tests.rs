@@ -68,7 +68,7 @@ fn an_upgrade_copies_first_and_is_all_or_nothing() {
     let kept = dir.path().join(format!("ledger-schema-{SCHEMA}.sqlite"));
     let steps =
         ["ALTER TABLE tenant ADD COLUMN one TEXT;", "UPDATE tenant SET one = 'x'; ALTER TABLE gone ADD COLUMN x TEXT;"];
-    let error = open::upgrade(&connection, &file, SCHEMA, &after(&steps)).unwrap_err();
+    let error = upgrade::bring(&connection, &file, SCHEMA, &after(&steps)).unwrap_err();
     assert!(error.contains("no such table: gone"), "{error}");
     let version = |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
     assert_eq!(version(&connection), Ok(SCHEMA));
@@ -77,13 +77,13 @@ fn an_upgrade_copies_first_and_is_all_or_nothing() {
     // the ledger went on with the old version; the copy is made anew
     connection.execute("INSERT INTO tenant (guid) VALUES ('later')", []).unwrap();
     let steps = [steps[0], "UPDATE tenant SET one = guid; CREATE TABLE two (x TEXT) STRICT;"];
-    open::upgrade(&connection, &file, SCHEMA, &after(&steps)).unwrap();
+    upgrade::bring(&connection, &file, SCHEMA, &after(&steps)).unwrap();
     assert_eq!(version(&connection), Ok(SCHEMA + 2));
     let two: i64 = connection.query_row("SELECT count(*) FROM tenant WHERE one = guid", [], |row| row.get(0)).unwrap();
     assert_eq!((two, tenants(&kept)), (2, vec!["kept".to_owned(), "later".to_owned()]));
     // from the second version only what is missing is done
     connection.execute_batch(&format!("PRAGMA user_version = {}; DROP TABLE two", SCHEMA + 1)).unwrap();
-    open::upgrade(&connection, &file, SCHEMA + 1, &after(&steps)).unwrap();
+    upgrade::bring(&connection, &file, SCHEMA + 1, &after(&steps)).unwrap();
     assert_eq!(version(&connection), Ok(SCHEMA + 2));
     drop(connection);
     // this version refuses it, and the copy leads back
@@ -101,7 +101,7 @@ fn an_upgrade_without_room_for_its_copy_is_not_begun() {
     // a folder of the copy's name: nothing can be put there
     fs::create_dir(dir.path().join(format!("ledger-schema-{SCHEMA}.sqlite"))).unwrap();
     let error =
-        open::upgrade(&connection, &file, SCHEMA, &after(&["ALTER TABLE tenant ADD COLUMN one TEXT;"])).unwrap_err();
+        upgrade::bring(&connection, &file, SCHEMA, &after(&["ALTER TABLE tenant ADD COLUMN one TEXT;"])).unwrap_err();
     assert!(error.contains(&format!("ledger-schema-{SCHEMA}.sqlite can't be written")), "{error}");
     assert!(connection.prepare("SELECT one FROM tenant").is_err());
     let words = OpenError::Upgrade { file: "/s/ledger.sqlite".into(), found: 1, cause: "why".into() }.to_string();
