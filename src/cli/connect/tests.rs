@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     config,
     simulator::{InProcess, Profile, Simulator, TenantProfile, faults},
-    world::{Body, Clock, Gate, Http, HttpError, HttpFactory, Transport, random::SystemRandom},
+    world::{Body, Clock, Gate, Http, HttpError, HttpFactory, Presented, Transport, random::SystemRandom},
 };
 
 /// A service whose hosts may fail before any answer.
@@ -32,8 +32,10 @@ impl HttpFactory for Net {
         Ok(Arc::new(self.clone()))
     }
 
-    async fn issuer(&self, _: &Transport, _: &str, _: Duration) -> Option<String> {
-        Some("O=Contoso, CN=Contoso Web Gateway".into())
+    async fn presented(&self, _: &Transport, address: &str, _: Duration) -> Option<Presented> {
+        let words = "the certificate is for `CN=manage` and was issued by `CN=Contoso Web Gateway`".into();
+        let no_roots = address.contains("login").then(|| "this system has no CA certificates".into());
+        Some(Presented { words, no_roots })
     }
 }
 
@@ -255,7 +257,7 @@ async fn the_first_line_says_what_to_do_about_the_way() {
         (
             "manage",
             connect("TlsIssuer", "the server's certificate has an unknown issuer"),
-            "error: source `contoso`, api host: listing subscriptions failed at https://manage.office.com: the server's certificate has an unknown issuer; put the certificate of that authority into a file and name it in `ca` of this source; its certificate was issued by: O=Contoso, CN=Contoso Web Gateway [TlsIssuer]",
+            "error: source `contoso`, api host: listing subscriptions failed at https://manage.office.com: the server's certificate has an unknown issuer; put the certificate of that authority into a file and name it in `ca` of this source; a private CA is in the way: the certificate is for `CN=manage` and was issued by `CN=Contoso Web Gateway` [TlsIssuer]",
         ),
         (
             "login",
@@ -263,9 +265,14 @@ async fn the_first_line_says_what_to_do_about_the_way() {
             "error: source `contoso`, sign-in host: asking for the tenant failed at https://login.microsoftonline.com: the proxy refused the connection (403); check `proxy` of this source (or HTTPS_PROXY), and that the proxy lets this machine through to that host [ProxyRefused]",
         ),
         (
+            "login",
+            connect("TlsIssuer", "the server's certificate has an unknown issuer"),
+            "error: source `contoso`, sign-in host: asking for the tenant failed at https://login.microsoftonline.com: the server's certificate has an unknown issuer; put the certificate of that authority into a file and name it in `ca` of this source; this system has no CA certificates; the certificate is for `CN=manage` and was issued by `CN=Contoso Web Gateway` [TlsIssuer]",
+        ),
+        (
             "manage",
             connect("TlsName", "the server's certificate is for another host"),
-            "error: source `contoso`, api host: listing subscriptions failed at https://manage.office.com: the server's certificate is for another host; check `api` and `authority` of this source, and what stands in between [TlsName]",
+            "error: source `contoso`, api host: listing subscriptions failed at https://manage.office.com: the server's certificate is for another host; check `api` and `authority` of this source, and what stands in between; the certificate is for `CN=manage` and was issued by `CN=Contoso Web Gateway` [TlsName]",
         ),
     ] {
         assert_eq!(first_line(tenant(|_| {}), vec![(host, error)], same).await, expected);
