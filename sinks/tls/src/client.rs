@@ -81,7 +81,7 @@ impl Inspection {
         (*self.client.config).clone()
     }
 
-    /// What the host showed, once a connection has failed; `None`: it got no such far.
+    /// What the host showed, once a connection has failed; `None`: it did not get that far.
     pub fn shown(&self) -> Option<Shown> {
         self.client.refused.last()
     }

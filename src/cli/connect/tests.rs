@@ -58,8 +58,9 @@ impl Clock for Still {
         "2026-01-01T06:00:00Z".parse().unwrap()
     }
 
-    async fn sleep(&self, _: Duration) {
-        std::future::pending().await
+    #[expect(clippy::disallowed_methods, reason = "a test that waits pauses tokio's clock")]
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await
     }
 }
 
@@ -73,6 +74,11 @@ async fn tried(
     broken: Vec<(&'static str, HttpError)>,
     change: impl Fn(String) -> String,
 ) -> (String, String) {
+    let service = InProcess::new(Arc::new(Mutex::new(Simulator::new(profile))), Arc::new(Still));
+    tried_over(Arc::new(Net { service, broken }), change).await
+}
+
+async fn tried_over(http: Arc<dyn HttpFactory>, change: impl Fn(String) -> String) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("secret"), "simulated-secret").unwrap();
@@ -88,10 +94,8 @@ async fn tried(
     let config = config::load(&[path("auditferry.toml")], &crate::sinks::registry()).unwrap_or_else(|report| {
         panic!("{}", report.render(false));
     });
-    let clock: Arc<dyn Clock> = Arc::new(Still);
-    let service = InProcess::new(Arc::new(Mutex::new(Simulator::new(profile))), Arc::clone(&clock));
-    let http = Arc::new(Net { service, broken });
-    let world = World { http, clock, random: Arc::new(SystemRandom::default()), gate: Gate::default() };
+    let world =
+        World { http, clock: Arc::new(Still), random: Arc::new(SystemRandom::default()), gate: Gate::default() };
     let tried = run(&config, &world).await;
     let shown = |text: String| text.replace(&folder.path().display().to_string(), "DIR");
     (shown(complaints(&tried)), shown(text(&tried)))
@@ -340,3 +344,6 @@ fn failures_come_first_with_their_code() {
     assert!(text.contains("\n  FAILS open "), "{text}");
     assert!(text.contains("\n  -     listing                      not tried: no token\n"), "{text}");
 }
+
+#[cfg(feature = "tls")]
+mod tls;

@@ -148,7 +148,8 @@ async fn who_never_answers_is_left_in_time() {
     let ca = Files::new(&certificates);
     let options =
         format!("endpoint = 'https://{address}'\ntoken = {{ env = 'SPLUNK_TOKEN' }}\n{}", ca.option("ca", "ca.pem"));
-    let opening = checked(&options, json()).open(Arc::new(TestEnv::default()));
+    let checked = checked(&options, json());
+    let opening = checked.open(Arc::new(TestEnv::default()));
     let opened = tokio::time::timeout(Duration::from_secs(45), opening).await.expect("in limited time");
     assert!(matches!(opened.err(), Some(SinkError::Retry { cause, .. }) if cause.0.ends_with(" [Timeout]")));
 }
