@@ -45,14 +45,14 @@ fn showing(chain: &[&str], key: &str) -> Arc<ServerConfig> {
 
 async fn connect(config: Arc<ClientConfig>, host: &str, near: DuplexStream) -> io::Error {
     let host = ServerName::try_from(host.to_string()).expect("a name");
-    TlsConnector::from(config).connect(host, near).await.err().expect("it must be refused")
+    TlsConnector::from(config).connect(host, near).await.expect_err("it must be refused")
 }
 
 /// The client's error, and the server's: the alert.
 async fn refused(config: Arc<ClientConfig>, host: &str, server: Arc<ServerConfig>) -> (io::Error, AlertDescription) {
     let (near, far) = duplex(1 << 16);
     let (error, accepted) = join!(connect(config, host, near), TlsAcceptor::from(server).accept(far));
-    let error_there = accepted.err().expect("a handshake that fails ends before anything is sent");
+    let error_there = accepted.expect_err("a handshake that fails ends before anything is sent");
     match error_there.downcast::<rustls::Error>() {
         Ok(rustls::Error::AlertReceived(alert)) => (error, alert),
         other => panic!("no alert: {other:?}"),
