@@ -56,11 +56,20 @@ pub trait HttpFactory: Send + Sync {
     /// A client for one source. Fails on an unreadable certificate or proxy URL.
     fn client(&self, transport: &Transport) -> Result<Arc<dyn Http>, HttpError>;
 
-    /// Who issued the certificate that stands at this address, trusted or not, for words about it. Nothing is sent but a request without a secret.
-    /// `None`: not to be had.
-    async fn issuer(&self, _transport: &Transport, _address: &str, _timeout: Duration) -> Option<String> {
+    /// What the server at this address presents in a TLS handshake that is refused whoever vouches for it, so that nothing but the handshake is sent
+    /// there; on the way, and with the proxy, of [`client`](Self::client). Within `timeout`. `None`: not to be had.
+    async fn presented(&self, _transport: &Transport, _address: &str, _timeout: Duration) -> Option<Presented> {
         None
     }
+}
+
+/// What a server shows of itself, trusted or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// Subject, issuer, and what the last of its certificates is: `the certificate is for …`, harmless and on one line.
+    pub words: String,
+    /// Why this machine knows no CA at all, where that is so: then the server is not to blame.
+    pub no_roots: Option<String>,
 }
 
 /// One HTTP exchange. No redirect is followed, no status is an error.

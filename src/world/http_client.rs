@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use http::{Request, Response, Uri};
 use reqwest::{Certificate, Client, ClientBuilder, Proxy};
 
-use super::{Body, Http, HttpError, HttpFactory, Transport};
+use super::{Body, Http, HttpError, HttpFactory, Presented, Transport};
 
 /// Makes HTTP clients over the real network.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,29 +39,36 @@ impl HttpFactory for ReqwestFactory {
         Ok(Arc::new(ReqwestHttp { direct, proxied }))
     }
 
-    async fn issuer(&self, transport: &Transport, address: &str, timeout: Duration) -> Option<String> {
-        // whoever answers is believed nothing: only the certificate is looked at
-        let mut builder = base().tls_danger_accept_invalid_certs(true).tls_info(true).timeout(timeout);
-        if let Some(proxy) = proxy(transport).ok()? {
-            builder = builder.proxy(proxy);
-        }
-        if never_proxied(&address.parse().ok()?) {
-            builder = builder.no_proxy();
-        }
-        let answer = builder.build().ok()?.head(address).send().await.ok()?;
-        let shown = answer.extensions().get::<reqwest::tls::TlsInfo>()?.peer_certificate()?;
-        issuer_of(shown)
+    async fn presented(&self, transport: &Transport, address: &str, timeout: Duration) -> Option<Presented> {
+        presented(transport, address, timeout).await
     }
 }
 
 #[cfg(feature = "tls")]
-fn issuer_of(der: &[u8]) -> Option<String> {
-    auditferry_tls::issuer(der)
+async fn presented(transport: &Transport, address: &str, timeout: Duration) -> Option<Presented> {
+    let uri: Uri = address.parse().ok()?;
+    // an IPv6 address stands in brackets in an address, and without them in a certificate
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    let inspection = auditferry_tls::Inspection::of(host, transport.ca.as_deref()).await.ok()?;
+    let mut config = inspection.config();
+    // as for the agent's own requests: a proxy that opens tls may go by it
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut builder = base().timeout(timeout).tls_backend_preconfigured(config);
+    if let Some(proxy) = proxy(transport).ok()? {
+        builder = builder.proxy(proxy);
+    }
+    if never_proxied(&uri) {
+        builder = builder.no_proxy();
+    }
+    // over plain http there would be no handshake to end it, and something would be sent
+    builder.https_only(true).build().ok()?.head(address).send().await.err()?;
+    let words = inspection.shown()?.to_string();
+    Some(Presented { words, no_roots: inspection.no_roots().map(ToString::to_string) })
 }
 
 /// No sink of this build speaks TLS, so nothing here reads certificates.
 #[cfg(not(feature = "tls"))]
-fn issuer_of(_: &[u8]) -> Option<String> {
+async fn presented(_: &Transport, _: &str, _: Duration) -> Option<Presented> {
     None
 }
 

@@ -48,7 +48,7 @@ fn answer_one(mut stream: impl Read + Write, answer: &[u8]) -> String {
     head
 }
 
-fn over_tls(stream: TcpStream, answer: &[u8]) -> String {
+fn server_side() -> rustls::ServerConnection {
     let chain = vec![CertificateDer::from_pem_slice(include_bytes!("testdata/server.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("testdata/server.key")).unwrap();
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -57,8 +57,11 @@ fn over_tls(stream: TcpStream, answer: &[u8]) -> String {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
-    let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
-    let mut tls = rustls::StreamOwned::new(connection, stream);
+    rustls::ServerConnection::new(Arc::new(config)).unwrap()
+}
+
+fn over_tls(stream: TcpStream, answer: &[u8]) -> String {
+    let mut tls = rustls::StreamOwned::new(server_side(), stream);
     let head = answer_one(&mut tls, answer);
     tls.conn.send_close_notify();
     let _ = tls.flush();
@@ -216,14 +219,66 @@ fn unusable_settings_have_plain_words() {
     assert_eq!(words(&transport(None, Some("http://user:secret@:x"))), "`proxy` is no address; write http://host:port");
 }
 
+/// Takes one connection, answers a CONNECT if one is expected, and shakes hands until that fails: the head of the CONNECT, and what the client said last.
+fn refused_by_the_client(connect: bool) -> (SocketAddr, thread::JoinHandle<(String, rustls::Error)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let head = if connect { answer_one(&mut stream, b"HTTP/1.1 200 OK\r\n\r\n") } else { String::new() };
+        let mut tls = server_side();
+        let error = tls.complete_io(&mut stream).expect_err("the client shakes hands with a stranger");
+        assert!(tls.is_handshaking(), "nothing can be said before the handshake is over");
+        (head, error.downcast::<rustls::Error>().unwrap())
+    });
+    (address, server)
+}
+
+#[cfg(feature = "tls")]
+const SHOWN: &str =
+    "the certificate is for `CN=localhost` and was issued by `CN=auditferry test ca`, which was not shown with it";
+
+#[cfg(feature = "tls")]
 #[tokio::test]
-async fn who_issued_a_certificate_is_told_though_nobody_trusts_it() {
-    let (address, heads) = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true);
-    let url = format!("https://localhost:{}/", address.port());
-    let issuer = ReqwestFactory.issuer(&Transport::default(), &url, SOON).await;
-    assert_eq!(issuer.as_deref(), Some("CN=auditferry test ca"));
-    let head = heads.recv().unwrap().to_lowercase();
-    assert!(head.starts_with("head / http/1.1\r\n") && !head.contains("authorization"), "{head}");
+async fn what_a_server_presents_is_told_and_it_gets_nothing_but_the_handshake() {
+    use rustls::AlertDescription::{AccessDenied, UnknownCA};
+    // a server that is trusted is refused as well, so that nothing is sent to it
+    for (ca, alert) in [(None, UnknownCA), (Some(CA), AccessDenied)] {
+        let (address, server) = refused_by_the_client(false);
+        let url = format!("https://localhost:{}/", address.port());
+        let presented = ReqwestFactory.presented(&transport(ca, None), &url, SOON).await.unwrap();
+        assert_eq!(presented.words, SHOWN);
+        assert_eq!(server.join().unwrap(), (String::new(), rustls::Error::AlertReceived(alert)));
+    }
+    // there is no handshake over plain http, so there is nothing to see, and nothing is sent
+    let (address, heads) = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false);
+    assert_eq!(ReqwestFactory.presented(&transport(None, None), &format!("http://{address}/"), SOON).await, None);
+    assert!(heads.try_recv().is_err());
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_proxy_that_opens_tls_is_seen_through_the_proxy_and_its_login_is_not_told() {
+    let (proxy, server) = refused_by_the_client(true);
+    let through = transport(None, Some(&format!("http://user:hunter2@{proxy}")));
+    let presented = ReqwestFactory.presented(&through, "https://manage.invalid/", SOON).await.unwrap();
+    assert_eq!(presented.words, SHOWN);
+    let (head, error) = server.join().unwrap();
+    assert!(head.starts_with("CONNECT manage.invalid:443 HTTP/1.1\r\n"), "{head}");
+    assert_eq!(error, rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA));
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn who_presents_nothing_is_left_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let timeout = Duration::from_millis(100);
+    for through in [transport(None, None), transport(None, Some(&format!("http://{address}")))] {
+        let url =
+            if through.proxy.is_some() { "https://manage.invalid/".into() } else { format!("https://{address}/") };
+        assert_eq!(ReqwestFactory.presented(&through, &url, timeout).await, None);
+    }
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ fn every_way_in_which_a_sink_is_set_wrongly_has_its_words() {
     assert_eq!(
         first_line(&stage, &tls(&ca("other.pem"))),
         format!(
-            "{}: the server's certificate is from an unknown issuer: set `ca` to the file of the private CA that issued it; if there is none, a proxy on the way shows a certificate of its own [TlsIssuer]",
+            "{}: the server's certificate is from an unknown issuer: set `ca` to the file of the private CA that issued it; if there is none, a proxy on the way shows a certificate of its own; the certificate is for `CN=server` and was issued by `CN=auditferry test CA`, which was not shown with it [TlsIssuer]",
             syslog.url()
         )
     );
@@ -135,7 +135,7 @@ fn every_way_in_which_a_sink_is_set_wrongly_has_its_words() {
     assert!(words.contains("the server's certificate is not for elsewhere.example but for "), "{words}");
     assert!(
         words.ends_with(
-            " connect by a name in it, set `server_name`, or have the name added to the certificate [TlsName]"
+            " connect by a name in it, set `server_name`, or have the name added to the certificate; the certificate is for `CN=server` and was issued by `CN=auditferry test CA`, which was not shown with it [TlsName]"
         ),
         "{words}"
     );

@@ -171,7 +171,7 @@ impl CheckedSink for Checked {
     async fn open(&self, env: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {
         let token = env.secret(&self.token).await.map_err(SinkError::blocked)?;
         let tls = match self.endpoint.is_tls() {
-            true => Some(self.tls.client_config(&*env).await.map_err(SinkError::blocked)?),
+            true => Some(self.tls.client(&*env).await.map_err(SinkError::blocked)?),
             false => None,
         };
         let wire = Wire::new(&self.endpoint, &token, self.proxy.as_ref(), tls, self.envelope.gzip, &*env)?;

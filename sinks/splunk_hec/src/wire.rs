@@ -7,9 +7,10 @@
 use std::{collections::BTreeMap, error::Error as _, io, sync::Arc, time::Duration};
 
 use auditferry_contract::{Cause, Env, ExposeSecret, SecretString, SinkError};
+use auditferry_tls::Client;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
-use reqwest::{Client, Proxy, Url};
+use reqwest::{Proxy, Url};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,10 +28,12 @@ const QUESTION: Duration = Duration::from_secs(30);
 
 /// A client of one collector, on one channel.
 pub struct Wire {
-    client: Client,
+    client: reqwest::Client,
     endpoint: Endpoint,
     gzip: bool,
     cookies: Cookies,
+    /// Whom the client trusts; `None` without TLS.
+    tls: Option<Client>,
 }
 
 impl Wire {
@@ -42,7 +45,7 @@ impl Wire {
         endpoint: &Endpoint,
         token: &SecretString,
         proxy: Option<&Url>,
-        tls: Option<Arc<ClientConfig>>,
+        tls: Option<Client>,
         gzip: bool,
         env: &dyn Env,
     ) -> Result<Self, SinkError> {
@@ -60,11 +63,11 @@ impl Wire {
         let channel = HeaderValue::from_str(&guid(env.random()));
         let channel = channel.map_err(|_| SinkError::blocked("no channel id can be made"))?;
         headers.insert("x-splunk-request-channel", channel);
-        let tls = match tls {
-            Some(tls) => (*tls).clone(),
+        let config = match &tls {
+            Some(tls) => (*tls.config()).clone(),
             None => trusting_nobody()?,
         };
-        let builder = client().user_agent(env.agent()).default_headers(headers).tls_backend_preconfigured(tls);
+        let builder = client().user_agent(env.agent()).default_headers(headers).tls_backend_preconfigured(config);
         let builder = match proxy {
             Some(proxy) if !endpoint.is_loopback() => builder.proxy(
                 Proxy::all(proxy.clone())
@@ -75,7 +78,7 @@ impl Wire {
         let client = builder
             .build()
             .map_err(|error| SinkError::blocked(format!("no HTTP client can be made: {}", deepest(&error))))?;
-        Ok(Wire { client, endpoint: endpoint.clone(), gzip, cookies: Cookies::default() })
+        Ok(Wire { client, endpoint: endpoint.clone(), gzip, cookies: Cookies::default(), tls })
     }
 
     /// Host and port, for messages.
@@ -132,7 +135,8 @@ impl Wire {
         if let Some(cookies) = self.cookies.header() {
             request = request.header(COOKIE, cookies);
         }
-        let mut response = request.send().await.map_err(|error| explain(&error, &self.place(), within))?;
+        let mut response =
+            request.send().await.map_err(|error| explain(&error, self.tls.as_ref(), &self.place(), within))?;
         self.cookies.keep(response.headers().get_all(SET_COOKIE).iter());
         let status = response.status().as_u16();
         let after = pause::asked(response.headers());
@@ -164,7 +168,7 @@ impl Answer {
 
 #[expect(clippy::disallowed_methods, reason = "the sink's own transport, as I9 allows it")]
 fn client() -> reqwest::ClientBuilder {
-    Client::builder()
+    reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
@@ -192,8 +196,9 @@ fn guid(random: u128) -> String {
 }
 
 /// Plain words for why no answer came. What the request held was perhaps taken, perhaps not.
-fn explain(error: &reqwest::Error, place: &str, within: Duration) -> SinkError {
-    if let Some(tls) = auditferry_tls::explain(error) {
+fn explain(error: &reqwest::Error, tls: Option<&Client>, place: &str, within: Duration) -> SinkError {
+    // `None`: plain to the collector, and a proxy may still be reached by TLS
+    if let Some(tls) = tls.map_or_else(|| auditferry_tls::explain(error), |tls| tls.explain(error)) {
         return SinkError::blocked(format!("no TLS with {place}: {tls}"));
     }
     let (code, words) = match io_kind(error) {

@@ -6,7 +6,6 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     pin::Pin,
-    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -22,7 +21,11 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{address::Address, config::DEADLINE, words::failed};
+use crate::{
+    address::Address,
+    config::DEADLINE,
+    words::{blocked, failed},
+};
 
 /// An open connection, plain or not, and its socket under another descriptor, which tells what the stream does not.
 pub struct Connected {
@@ -69,7 +72,7 @@ const VERDICT: Duration = Duration::from_millis(500);
 /// Connects and shakes hands.
 pub async fn connect(address: &Address, tls: &Tls, env: &dyn Env, patience: &Patience) -> Result<Connected, SinkError> {
     // files first: what is wrong with them needs no connection to be told
-    let config = if address.tls { Some(tls.client_config(env).await.map_err(SinkError::blocked)?) } else { None };
+    let client = if address.tls { Some(tls.client(env).await.map_err(SinkError::blocked)?) } else { None };
     let found = lookup_host((address.host.as_str(), address.port)).await;
     let addresses: Vec<_> = found.map(Iterator::collect).map_err(|error| {
         let host = &address.host;
@@ -82,15 +85,18 @@ pub async fn connect(address: &Address, tls: &Tls, env: &dyn Env, patience: &Pat
     let prepared = prepare(&stream, patience).and_then(|()| stream.as_fd().try_clone_to_owned());
     let socket = prepared.map_err(|error| failed(address, "setting up the connection to", &error))?;
     let connected = |stream| Connected { stream, socket, patience: patience.clone() };
-    let Some(config) = config else { return Ok(connected(Box::new(stream))) };
+    let Some(client) = client else { return Ok(connected(Box::new(stream))) };
     let name = ServerName::try_from(tls.server_name().unwrap_or(&address.host).to_string());
     // `check` has looked at both; said again rather than assumed
     let name = name.map_err(|error| {
         SinkError::blocked(Cause::coded("TlsName", format_args!("{address}: not a name for TLS: {error}")))
     })?;
-    let shaken = TlsConnector::from(Arc::clone(&config)).connect(name, stream).await;
-    let mut stream = shaken.map_err(|error| failed(address, "the TLS handshake with", &error))?;
-    verdict(&mut stream).await.map_err(|error| failed(address, "the TLS handshake with", &error))?;
+    let refused = |error: io::Error| match client.explain(&error) {
+        Some(words) => blocked(address, &words),
+        None => failed(address, "the TLS handshake with", &error),
+    };
+    let mut stream = TlsConnector::from(client.config()).connect(name, stream).await.map_err(refused)?;
+    verdict(&mut stream).await.map_err(refused)?;
     Ok(connected(Box::new(stream)))
 }
 

@@ -9,7 +9,7 @@ use crate::address::Address;
 /// A failure at `address` while `doing` something (`connecting`, …).
 pub fn failed(address: &Address, doing: &str, error: &io::Error) -> SinkError {
     if let Some(words) = auditferry_tls::explain(error) {
-        return SinkError::blocked(Cause(format!("{address}: {words}")));
+        return blocked(address, &words);
     }
     use io::ErrorKind::*;
     let (code, why) = match error.kind() {
@@ -30,6 +30,11 @@ pub fn failed(address: &Address, doing: &str, error: &io::Error) -> SinkError {
         _ => ("Connect", error.to_string()),
     };
     SinkError::retry(Cause::coded(code, format_args!("{doing} {address} failed: {why}")))
+}
+
+/// A person must act: these are the words of TLS.
+pub fn blocked(address: &Address, words: &str) -> SinkError {
+    SinkError::blocked(Cause(format!("{address}: {words}")))
 }
 
 /// The peer has ended the connection, in an orderly way.

@@ -41,7 +41,11 @@ impl Scene {
     }
 
     async fn open(&self, receiver: &Syslog, options: &str) -> Result<Arc<dyn Sink>, SinkError> {
-        let options = format!("address = '{}'\n{options}", receiver.url());
+        self.open_at(&receiver.url(), options).await
+    }
+
+    async fn open_at(&self, url: &str, options: &str) -> Result<Arc<dyn Sink>, SinkError> {
+        let options = format!("address = '{url}'\n{options}");
         let mut value = toml_span::parse(&options).expect("valid TOML");
         let format = Format { codec: "ocsf", schema: "ocsf/1.8.0".into(), media_type: "application/json" };
         let checked = (KIND.check)(Options::new(&mut value).expect("a table"), &format)
@@ -74,6 +78,12 @@ async fn servers_that_are_not_trusted() {
     let good = scene.receiver(scene.certificates.open());
     let words = scene.blocked(&good, "ca = 'other_ca.pem'").await;
     assert!(words.contains("unknown issuer: set `ca`") && words.starts_with(&good.url()), "{words}");
+    let shown = |name: &str| {
+        format!(
+            "; the certificate is for `CN={name}` and was issued by `CN=auditferry test CA`, which was not shown with it"
+        )
+    };
+    assert!(words.ends_with(&(shown("server") + " [TlsIssuer]")), "{words}");
     let words = scene.blocked(&good, "ca = 'ca.pem'\nserver_name = 'elsewhere.example'").await;
     assert!(words.contains("not for elsewhere.example but for 127.0.0.1"), "{words}");
     let words = scene.blocked(&good, "ca = 'missing.pem'").await;
@@ -82,13 +92,36 @@ async fn servers_that_are_not_trusted() {
     let elsewhere = scene.receiver(scene.certificates.elsewhere.config(None));
     let words = scene.blocked(&elsewhere, CA).await;
     assert!(words.contains("not for 127.0.0.1 but for elsewhere.example"), "{words}");
+    assert!(words.ends_with(&(shown("elsewhere") + " [TlsName]")), "{words}");
     let sink =
         scene.open(&elsewhere, "ca = 'ca.pem'\nserver_name = 'elsewhere.example'").await.expect("that is its name");
     scene.taken(sink.as_ref(), 3).await;
 
     let expired = scene.receiver(scene.certificates.expired.config(None));
     let words = scene.blocked(&expired, CA).await;
-    assert!(words.contains("has expired"), "{words}");
+    assert!(words.contains("has expired") && words.ends_with(&(shown("expired") + " [TlsTime]")), "{words}");
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the receiver lives on a thread of its own")]
+async fn who_is_not_trusted_gets_nothing_but_the_handshake() {
+    let scene = Scene::new();
+    for versions in [&[&version::TLS12][..], &[&version::TLS13]] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let url = format!("tls://{}", listener.local_addr().expect("bound"));
+        let server = scene.certificates.server.config_with(None, versions);
+        let receiver = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut tls = rustls::ServerConnection::new(server).expect("a good configuration");
+            let error = tls.complete_io(&mut stream).expect_err("nobody trusts this one");
+            assert!(tls.is_handshaking(), "nothing can be said before the handshake is over");
+            error.downcast::<rustls::Error>().expect("an alert")
+        });
+        let error = scene.open_at(&url, "ca = 'other_ca.pem'").await.err();
+        assert!(matches!(&error, Some(SinkError::Blocked { cause }) if cause.0.ends_with(" [TlsIssuer]")), "{error:?}");
+        let said = receiver.join().expect("the receiver is content");
+        assert_eq!(said, rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA));
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use std::{error::Error as StdError, io};
 use auditferry_contract::Cause;
 use rustls::{AlertDescription, CertificateError, Error};
 
+use crate::shown::{Shown, printable};
+
 /// How deep in a chain of errors the TLS error is looked for; HTTP clients need five.
 const DEPTH: usize = 16;
 
@@ -13,9 +15,20 @@ const DEPTH: usize = 16;
 ///
 /// One line, lower case, with its code at the end, fit for a [`Cause`]; names out of a certificate are cut and made printable.
 pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
+    words(error, |_| None)
+}
+
+/// The same, with what was shown by whoever was refused for this reason.
+pub(crate) fn words(
+    error: &(dyn StdError + 'static),
+    shown: impl FnOnce(&CertificateError) -> Option<Shown>,
+) -> Option<String> {
     let error = find(error)?;
     let words = match error {
-        Error::InvalidCertificate(why) => certificate(why),
+        Error::InvalidCertificate(why) => match shown(why) {
+            Some(shown) => format!("{}; {shown}", certificate(why)),
+            None => certificate(why),
+        },
         Error::NoCertificatesPresented => "the server shows no certificate: is TLS set up there?".into(),
         Error::AlertReceived(alert) => refused(*alert)?,
         Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => {
@@ -149,8 +162,4 @@ fn names(presented: &[String]) -> String {
         shown.push(format!("{} more", presented.len() - 3));
     }
     if shown.is_empty() { "no name at all".into() } else { shown.join(", ") }
-}
-
-fn printable(text: &str, most: usize) -> String {
-    text.chars().take(most).map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -12,28 +12,28 @@
 //! TLS 1.2 and 1.3 (RFC 9325 §3.1.1: nothing older), by rustls with ring. The files are read through
 //! [`Env::file`], at every opening of the sink, so that the agent notices a rotated one.
 
+mod client;
 mod explain;
 mod pem;
+mod roots;
+mod shown;
 mod verifier;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use auditferry_contract::{
     Cause, Env, Options,
     options::{mistake, path, text},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    client::WebPkiServerVerifier,
-    crypto::{CryptoProvider, ring},
-};
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls::crypto::ring;
+use rustls_pki_types::ServerName;
 
+use crate::shown::{Keeper, Refused};
+
+pub use client::{Client, Inspection};
 pub use explain::explain;
-pub use pem::{Pem, earliest_end, issuer};
+pub use pem::{Pem, earliest_end};
+pub use shown::Shown;
 
 /// The TLS options of one sink.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -101,23 +101,20 @@ impl Tls {
         self.server_name.as_deref()
     }
 
-    /// A configuration for rustls, and for whatever HTTP client takes one. With `server_name` set, the certificate is checked against
-    /// that name, whatever name the client connects with; who can should connect with [`server_name`](Self::server_name) as well, so
-    /// that SNI asks for the right certificate.
+    /// What to connect with. With `server_name` set, the certificate is checked against that name, whatever name the client connects with; who can
+    /// should connect with [`server_name`](Self::server_name) as well, so that SNI asks for the right certificate.
     ///
     /// Without `ca` the system's CAs are read from the disk: not through [`Env`], since which files those are is the system's business
     /// (the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured).
     ///
     /// # Errors
     /// A file can't be read, or holds something else than it should; answer with `Blocked`.
-    pub async fn client_config(&self, env: &dyn Env) -> Result<Arc<ClientConfig>, Cause> {
-        let provider = Arc::new(ring::default_provider());
+    pub async fn client(&self, env: &dyn Env) -> Result<Client, Cause> {
         let roots = match &self.ca {
-            Some(path) => trusted(path, pem::certificates(path, &env.file(path).await?)?)?,
-            None => system_roots().await?,
+            Some(path) => roots::of(path, pem::certificates(path, &env.file(path).await?)?)?,
+            None => roots::system().await?,
         };
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-        let verifier = verifier.map_err(|error| Cause(format!("the trusted CAs can't be used: {error}")))?;
+        let verifier = client::verifier(roots)?;
         let verifier = match &self.server_name {
             Some(name) => {
                 let name = ServerName::try_from(name.clone());
@@ -127,7 +124,8 @@ impl Tls {
             }
             None => verifier,
         };
-        let config = builder(provider)?.dangerous().with_custom_certificate_verifier(verifier);
+        let refused = Arc::new(Refused::default());
+        let config = client::builder(Keeper { inner: Some(verifier), target: None, refused: refused.clone() })?;
         let config = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
                 let chain = pem::certificates(certificate, &env.file(certificate).await?)?;
@@ -136,18 +134,18 @@ impl Tls {
             }
             _ => config.with_no_client_auth(),
         };
-        Ok(Arc::new(config))
+        Ok(Client::new(config, refused))
     }
 
     /// The files' text, for a library that reads PEM itself (librdkafka). What can be checked here is: the words are better than OpenSSL's.
     ///
     /// # Errors
-    /// As [`client_config`](Self::client_config).
+    /// As [`client`](Self::client).
     pub async fn pem(&self, env: &dyn Env) -> Result<Pem, Cause> {
         let mut pem = Pem::default();
         if let Some(path) = &self.ca {
             let bytes = env.file(path).await?;
-            trusted(path, pem::certificates(path, &bytes)?)?;
+            roots::of(path, pem::certificates(path, &bytes)?)?;
             pem.ca = Some(pem::utf8(path, &bytes)?);
         }
         if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
@@ -159,42 +157,5 @@ impl Tls {
             pem.key = Some(pem::utf8(key, &private)?.into());
         }
         Ok(pem)
-    }
-}
-
-type Builder = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
-
-fn builder(provider: Arc<CryptoProvider>) -> Result<Builder, Cause> {
-    // given explicitly: the process's default may be another one, or none
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    builder.map_err(|error| Cause(format!("TLS 1.2 and 1.3 can't be used: {error}")))
-}
-
-fn trusted(path: &Path, certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, Cause> {
-    let mut roots = RootCertStore::empty();
-    for (n, certificate) in certificates.into_iter().enumerate() {
-        let added = roots.add(certificate);
-        added.map_err(|error| {
-            let which = n + 1;
-            Cause(format!("certificate {which} in {} can't be used as a CA: {error}", path.display()))
-        })?;
-    }
-    Ok(roots)
-}
-
-/// The system's CAs; those that can't be read are left out, as everywhere.
-async fn system_roots() -> Result<RootCertStore, Cause> {
-    let read = tokio::task::spawn_blocking(|| {
-        let found = rustls_native_certs::load_native_certs();
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(found.certs);
-        (roots, found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default())
-    });
-    match read.await {
-        Ok((roots, why)) if roots.is_empty() => Err(Cause(format!(
-            "this system has no CA certificates{why}: install the package ca-certificates, or set `ca`"
-        ))),
-        Ok((roots, _)) => Ok(roots),
-        Err(_) => Err(Cause::from("reading the system's CA certificates was cut off: the agent is stopping")),
     }
 }

@@ -26,13 +26,6 @@ pub fn earliest_end(bytes: &[u8]) -> Option<jiff::Timestamp> {
     CertificateDer::pem_slice_iter(bytes).filter_map(|der| ends(der.ok()?)).min()
 }
 
-/// Who issued a certificate in DER form, on one line; for words about a stranger in the way.
-pub fn issuer(der: &[u8]) -> Option<String> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
-    let name: String = certificate.issuer().to_string().chars().filter(|c| !c.is_control()).take(120).collect();
-    (!name.is_empty()).then_some(name)
-}
-
 /// All certificates of a PEM file, at least one.
 pub(crate) fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Cause> {
     let place = path.display();

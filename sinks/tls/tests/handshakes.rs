@@ -7,7 +7,7 @@ use auditferry_conformance::{
     fakes::certificates::{Certificates, Identity},
 };
 use auditferry_contract::{Options, toml_span};
-use auditferry_tls::{Tls, earliest_end, explain};
+use auditferry_tls::{Client, Tls, earliest_end, explain};
 use rustls::{ServerConfig, pki_types::ServerName, version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector, server::TlsStream};
@@ -36,11 +36,15 @@ fn env(certificates: &Certificates) -> TestEnv {
 
 /// One connection: the client says `ping`, the server answers `pong`. What the client found.
 async fn talk(tls: &Tls, env: &TestEnv, server: Arc<ServerConfig>, host: &str) -> io::Result<()> {
-    let config = tls.client_config(env).await.expect("the files are good");
+    let client = tls.client(env).await.expect("the files are good");
+    talk_as(&client, server, host).await
+}
+
+async fn talk_as(client: &Client, server: Arc<ServerConfig>, host: &str) -> io::Result<()> {
     let (near, far) = duplex(1 << 16);
     let host = ServerName::try_from(host.to_string()).expect("a name");
     let client = async {
-        let mut stream = TlsConnector::from(config).connect(host, near).await?;
+        let mut stream = TlsConnector::from(client.config()).connect(host, near).await?;
         stream.write_all(b"ping").await?;
         stream.flush().await?;
         // with TLS 1.3 a refused client certificate shows only here
@@ -63,8 +67,9 @@ async fn talk(tls: &Tls, env: &TestEnv, server: Arc<ServerConfig>, host: &str) -
 
 /// The words for it; each test says which ones it expects.
 async fn words(tls: &Tls, env: &TestEnv, server: Arc<ServerConfig>, host: &str) -> String {
-    let error = talk(tls, env, server, host).await.expect_err("it must not work");
-    let words = explain(&error).unwrap_or_else(|| panic!("no words for: {error:?}"));
+    let client = tls.client(env).await.expect("the files are good");
+    let error = talk_as(&client, server, host).await.expect_err("it must not work");
+    let words = client.explain(&error).unwrap_or_else(|| panic!("no words for: {error:?}"));
     assert!(!words.contains('\n') && words.starts_with(|c: char| c.is_lowercase()), "{words}");
     words
 }
@@ -80,7 +85,7 @@ async fn a_private_ca_is_trusted_and_no_other() {
         }
         talk(&tls("ca = 'both_cas.pem'"), &env, server(), "localhost").await.expect("two CAs in one file");
         for unknown in ["", "ca = 'other_ca.pem'"] {
-            if let Err(cause) = tls(unknown).client_config(&env).await {
+            if let Err(cause) = tls(unknown).client(&env).await {
                 assert!(cause.0.starts_with("this system has no CA certificates"), "{cause}");
                 continue;
             }
@@ -136,11 +141,11 @@ async fn client_certificates() {
 #[tokio::test]
 async fn a_server_without_tls_is_told() {
     let certificates = Certificates::new();
-    let config = tls("ca = 'ca.pem'").client_config(&env(&certificates)).await.expect("good files");
+    let client = tls("ca = 'ca.pem'").client(&env(&certificates)).await.expect("good files");
     let (near, mut far) = duplex(1 << 16);
     far.write_all(b"220 mail.example ESMTP\r\n").await.expect("room");
     let host = ServerName::try_from("localhost").expect("a name");
-    let error = TlsConnector::from(config).connect(host, near).await.expect_err("that is not TLS");
+    let error = TlsConnector::from(client.config()).connect(host, near).await.expect_err("that is not TLS");
     let found = explain(&error);
     assert!(found.as_ref().is_some_and(|w| w.starts_with("the answer is not TLS")), "{found:?}: {error:?}");
 }
@@ -218,7 +223,7 @@ async fn bad_files_are_told_and_keys_are_not_quoted() {
     ] {
         // the client certificate comes after the CAs, which every machine of ours may lack
         let options = if options.starts_with("ca") { options.to_string() } else { format!("ca = 'ca.pem'\n{options}") };
-        let config = tls(&options).client_config(&env).await.expect_err("a bad file").0;
+        let config = tls(&options).client(&env).await.expect_err("a bad file").0;
         let pem = tls(&options).pem(&env).await.expect_err("a bad file").0;
         assert!(config.starts_with(expected), "{config}");
         assert_eq!(config, pem);

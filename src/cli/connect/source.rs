@@ -12,15 +12,15 @@ use crate::{
     env::AgentEnv,
     show::ago,
     source::office365::{AUDIT_OFF, Heard, Office365, SourceError, Tenant, window::Window},
-    world::{Transport, World},
+    world::{Presented, Transport, World},
 };
 
 /// Tokens tolerate five minutes (Entra ID); windows are reckoned by the service's clock, so less than that is only untidy.
 const CLOCK_WARNING: SignedDuration = SignedDuration::from_secs(30);
 const CLOCK_WRONG: SignedDuration = SignedDuration::from_mins(5);
 
-/// For looking who issued a certificate.
-const ISSUER: Duration = Duration::from_secs(15);
+/// For looking at a certificate that was refused.
+const PRESENTED: Duration = Duration::from_secs(15);
 
 pub(super) async fn look(source: &SourceConfig, world: &World, env: &Arc<AgentEnv>) -> Tried {
     let steps = match run::client(source, world, env, []) {
@@ -103,13 +103,18 @@ impl Look<'_> {
     }
 
     async fn unreached(&mut self, step: &str, address: &str, mut error: SourceError) -> Ends {
-        if error.code == "TlsIssuer" {
+        if error.code.starts_with("Tls") {
             let transport = Transport {
                 ca: self.source.ca.as_ref().and_then(|path| std::fs::read(path).ok()),
                 proxy: self.source.proxy.as_ref().map(ToString::to_string),
             };
-            if let Some(issuer) = self.world.http.issuer(&transport, address, ISSUER).await {
-                error.words += &format!("; its certificate was issued by: {issuer}");
+            if let Some(presented) = self.world.http.presented(&transport, address, PRESENTED).await {
+                let Presented { words, no_roots } = presented;
+                error.words += &match no_roots {
+                    Some(why) => format!("; {why}; {words}"),
+                    None if error.code == "TlsIssuer" => format!("; a private CA is in the way: {words}"),
+                    None => format!("; {words}"),
+                };
             }
         }
         self.fail(step, error)

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     config,
     simulator::{InProcess, Profile, Simulator, TenantProfile, faults},
-    world::{Body, Clock, Gate, Http, HttpError, HttpFactory, Transport, random::SystemRandom},
+    world::{Body, Clock, Gate, Http, HttpError, HttpFactory, Presented, Transport, random::SystemRandom},
 };
 
 /// A service whose hosts may fail before any answer.
@@ -32,8 +32,10 @@ impl HttpFactory for Net {
         Ok(Arc::new(self.clone()))
     }
 
-    async fn issuer(&self, _: &Transport, _: &str, _: Duration) -> Option<String> {
-        Some("O=Contoso, CN=Contoso Web Gateway".into())
+    async fn presented(&self, _: &Transport, address: &str, _: Duration) -> Option<Presented> {
+        let words = "the certificate is for `CN=manage` and was issued by `CN=Contoso Web Gateway`".into();
+        let no_roots = address.contains("login").then(|| "this system has no CA certificates".into());
+        Some(Presented { words, no_roots })
     }
 }
 
@@ -56,8 +58,9 @@ impl Clock for Still {
         "2026-01-01T06:00:00Z".parse().unwrap()
     }
 
-    async fn sleep(&self, _: Duration) {
-        std::future::pending().await
+    #[expect(clippy::disallowed_methods, reason = "a test that waits pauses tokio's clock")]
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await
     }
 }
 
@@ -71,6 +74,11 @@ async fn tried(
     broken: Vec<(&'static str, HttpError)>,
     change: impl Fn(String) -> String,
 ) -> (String, String) {
+    let service = InProcess::new(Arc::new(Mutex::new(Simulator::new(profile))), Arc::new(Still));
+    tried_over(Arc::new(Net { service, broken }), change).await
+}
+
+async fn tried_over(http: Arc<dyn HttpFactory>, change: impl Fn(String) -> String) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("secret"), "simulated-secret").unwrap();
@@ -86,10 +94,8 @@ async fn tried(
     let config = config::load(&[path("auditferry.toml")], &crate::sinks::registry()).unwrap_or_else(|report| {
         panic!("{}", report.render(false));
     });
-    let clock: Arc<dyn Clock> = Arc::new(Still);
-    let service = InProcess::new(Arc::new(Mutex::new(Simulator::new(profile))), Arc::clone(&clock));
-    let http = Arc::new(Net { service, broken });
-    let world = World { http, clock, random: Arc::new(SystemRandom::default()), gate: Gate::default() };
+    let world =
+        World { http, clock: Arc::new(Still), random: Arc::new(SystemRandom::default()), gate: Gate::default() };
     let tried = run(&config, &world).await;
     let shown = |text: String| text.replace(&folder.path().display().to_string(), "DIR");
     (shown(complaints(&tried)), shown(text(&tried)))
@@ -255,7 +261,7 @@ async fn the_first_line_says_what_to_do_about_the_way() {
         (
             "manage",
             connect("TlsIssuer", "the server's certificate has an unknown issuer"),
-            "error: source `contoso`, api host: listing subscriptions failed at https://manage.office.com: the server's certificate has an unknown issuer; put the certificate of that authority into a file and name it in `ca` of this source; its certificate was issued by: O=Contoso, CN=Contoso Web Gateway [TlsIssuer]",
+            "error: source `contoso`, api host: listing subscriptions failed at https://manage.office.com: the server's certificate has an unknown issuer; put the certificate of that authority into a file and name it in `ca` of this source; a private CA is in the way: the certificate is for `CN=manage` and was issued by `CN=Contoso Web Gateway` [TlsIssuer]",
         ),
         (
             "login",
@@ -263,9 +269,14 @@ async fn the_first_line_says_what_to_do_about_the_way() {
             "error: source `contoso`, sign-in host: asking for the tenant failed at https://login.microsoftonline.com: the proxy refused the connection (403); check `proxy` of this source (or HTTPS_PROXY), and that the proxy lets this machine through to that host [ProxyRefused]",
         ),
         (
+            "login",
+            connect("TlsIssuer", "the server's certificate has an unknown issuer"),
+            "error: source `contoso`, sign-in host: asking for the tenant failed at https://login.microsoftonline.com: the server's certificate has an unknown issuer; put the certificate of that authority into a file and name it in `ca` of this source; this system has no CA certificates; the certificate is for `CN=manage` and was issued by `CN=Contoso Web Gateway` [TlsIssuer]",
+        ),
+        (
             "manage",
             connect("TlsName", "the server's certificate is for another host"),
-            "error: source `contoso`, api host: listing subscriptions failed at https://manage.office.com: the server's certificate is for another host; check `api` and `authority` of this source, and what stands in between [TlsName]",
+            "error: source `contoso`, api host: listing subscriptions failed at https://manage.office.com: the server's certificate is for another host; check `api` and `authority` of this source, and what stands in between; the certificate is for `CN=manage` and was issued by `CN=Contoso Web Gateway` [TlsName]",
         ),
     ] {
         assert_eq!(first_line(tenant(|_| {}), vec![(host, error)], same).await, expected);
@@ -333,3 +344,6 @@ fn failures_come_first_with_their_code() {
     assert!(text.contains("\n  FAILS open "), "{text}");
     assert!(text.contains("\n  -     listing                      not tried: no token\n"), "{text}");
 }
+
+#[cfg(feature = "tls")]
+mod tls;

@@ -1,14 +1,20 @@
 //! TLS: whom the sink trusts, and what it says when it does not.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io::{Read, Write},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use auditferry_conformance::{
-    SECRET, batch,
+    SECRET, TestEnv, batch,
     fakes::{certificates::Certificates, hec::Behaviour},
 };
 use auditferry_contract::SinkError;
 
-use crate::common::{Collector, bodies};
+use crate::common::{Collector, bodies, checked, json};
 
 struct Files {
     folder: tempfile::TempDir,
@@ -60,9 +66,22 @@ async fn whom_it_does_not_trust_gets_no_token_and_the_words_say_why() {
     let files = Files::new(&certificates);
     let (ca, other) = (files.option("ca", "ca.pem"), files.option("ca", "other.pem"));
     for (server, options, expected) in [
-        (certificates.open(), other, "issuer"),
-        (certificates.elsewhere.config(None), ca.clone(), "name"),
-        (certificates.expired.config(None), ca.clone(), "expired"),
+        (
+            certificates.open(),
+            other,
+            "is for `CN=server` and was issued by `CN=auditferry test CA`, which was not shown with it [TlsIssuer]",
+        ),
+        (
+            certificates.elsewhere.config(None),
+            ca.clone(),
+            "is for `CN=elsewhere` and was issued by `CN=auditferry test CA`, which was not shown with it [TlsName]",
+        ),
+        (certificates.expired.config(None), ca.clone(), "has expired"),
+        (
+            certificates.expired.config(None),
+            ca.clone(),
+            "is for `CN=expired` and was issued by `CN=auditferry test CA`, which was not shown with it [TlsTime]",
+        ),
         (certificates.mutual(), ca, "certificate"),
     ] {
         match delivers(server, &options).await {
@@ -80,4 +99,57 @@ async fn a_ca_that_is_not_there_blocks() {
     let collector = Collector::start(Behaviour::default(), Some(Certificates::new().open()));
     let error = collector.try_sink("ca = '/nowhere/ca.pem'").await.err();
     assert!(matches!(&error, Some(SinkError::Blocked { cause }) if cause.0.contains("/nowhere/ca.pem")), "{error:?}");
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the proxy lives on a thread of its own")]
+async fn a_proxy_that_opens_tls_is_named_and_gets_nothing_but_the_handshake() {
+    let certificates = Certificates::new();
+    let files = Files::new(&certificates);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let server = certificates.open();
+    let proxy = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+            head.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("it listens");
+        let mut tls = rustls::ServerConnection::new(server).expect("a good configuration");
+        let error = tls.complete_io(&mut stream).expect_err("nobody trusts this one");
+        assert!(tls.is_handshaking(), "nothing can be said before the handshake is over");
+        (String::from_utf8_lossy(&head).into_owned(), error.downcast::<rustls::Error>().expect("an alert"))
+    });
+    let options = format!(
+        "endpoint = 'https://splunk.invalid:8088'\ntoken = {{ env = 'SPLUNK_TOKEN' }}\nproxy = 'http://{address}'\n{}",
+        files.option("ca", "other.pem")
+    );
+    let opened = checked(&options, json()).open(Arc::new(TestEnv::default())).await;
+    let cause = match opened {
+        Err(SinkError::Blocked { cause }) => cause.0,
+        other => panic!("{:?}", other.err()),
+    };
+    assert!(
+        cause.starts_with("no TLS with splunk.invalid:8088: the server's certificate is from an unknown issuer"),
+        "{cause}"
+    );
+    assert!(cause.contains("was issued by `CN=auditferry test CA`") && cause.ends_with(" [TlsIssuer]"), "{cause}");
+    let (head, error) = proxy.join().expect("the proxy is content");
+    assert!(head.starts_with("CONNECT splunk.invalid:8088 HTTP/1.1\r\n") && !head.contains(SECRET), "{head}");
+    assert_eq!(error, rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_answers_is_left_in_time() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = silent.local_addr().expect("bound");
+    let certificates = Certificates::new();
+    let ca = Files::new(&certificates);
+    let options =
+        format!("endpoint = 'https://{address}'\ntoken = {{ env = 'SPLUNK_TOKEN' }}\n{}", ca.option("ca", "ca.pem"));
+    let checked = checked(&options, json());
+    let opening = checked.open(Arc::new(TestEnv::default()));
+    let opened = tokio::time::timeout(Duration::from_secs(45), opening).await.expect("in limited time");
+    assert!(matches!(opened.err(), Some(SinkError::Retry { cause, .. }) if cause.0.ends_with(" [Timeout]")));
 }
