@@ -16,6 +16,10 @@ end() {
   while kill -0 $agent $simulator 2>/dev/null && [ $tries -lt 40 ]; do tries=$((tries + 1)); sleep 0.5; done
   for process in $agent $simulator; do kill -KILL "$process" 2>/dev/null || true; done
   if [ "$code" != 0 ] && [ -s "$work/agent.log" ]; then echo "the agent's last words:"; tail -15 "$work/agent.log"; fi
+  if [ "$code" != 0 ] && [ -s "$work/metrics" ]; then
+    echo "owed and unfetched, at the last look:"
+    grep -E '^auditferry_(sink_contents_owed|contents_unfetched)' "$work/metrics" || true
+  fi
   if [ -n "${PEERS_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
   exit "$code"
 }
