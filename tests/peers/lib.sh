@@ -1,9 +1,8 @@
 # What the tests of this folder share; read by each peer's `test`. Processes are ended by their ids, whatever happens.
 set -euo pipefail
 peers=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${PEERS_CACHE:-${CARGO_TARGET_DIR:-$peers/../../target}/peers}
-mkdir -p "$cache"
-cache=$(cd "$cache" && pwd)
+. "$peers/install.sh"
+need python3 curl
 work=$(mktemp -d "${TMPDIR:-/tmp}/auditferry-peer.XXXXXX")
 agent='' simulator='' failed=0 stops=()
 # the agent's /metrics, a free port; the peers' own ports stand in their configurations
@@ -17,34 +16,20 @@ end() {
   while kill -0 $agent $simulator 2>/dev/null && [ $tries -lt 40 ]; do tries=$((tries + 1)); sleep 0.5; done
   for process in $agent $simulator; do kill -KILL "$process" 2>/dev/null || true; done
   if [ "$code" != 0 ] && [ -s "$work/agent.log" ]; then echo "the agent's last words:"; tail -15 "$work/agent.log"; fi
+  if [ "$code" != 0 ] && [ -s "$work/metrics" ]; then
+    echo "owed and unfetched, at the last look:"
+    grep -E '^auditferry_(sink_contents_owed|contents_unfetched)' "$work/metrics" || true
+  fi
   if [ -n "${PEERS_KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
   exit "$code"
 }
 trap end EXIT
 trap 'exit 130' INT TERM
 
-can_not() { echo "can't install $1: $2" >&2; exit 3; }
-say() { printf '%4d s: %s\n' "$SECONDS" "$*"; }
 must() { # words, command...
   local words=$1
   shift
   if "$@"; then echo "ok: $words"; else echo "FAILED: $words"; failed=1; fi
-}
-
-# apt PACKAGE...: Debian packages that are not there yet
-apt() {
-  local missing=() package root=()
-  for package; do dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || missing+=("$package"); done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  command -v apt-get >/dev/null || can_not "${missing[*]}" "this is not a Debian"
-  [ "$(id -u)" = 0 ] || root=(sudo)
-  say "installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  # one peer at a time; the lists may be old, or not there at all
-  local get=(flock -o "$cache/apt.lock" "${root[@]}" apt-get -qq)
-  "${get[@]}" install -y --no-install-recommends "${missing[@]}" >"$work/apt.log" 2>&1 ||
-    { "${get[@]}" update && "${get[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$work/apt.log" 2>&1 ||
-    can_not "${missing[*]}" "apt-get says: $(tail -3 "$work/apt.log")"
 }
 
 # until_true SECONDS WORDS COMMAND...: tried every half second

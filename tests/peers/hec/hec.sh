@@ -20,7 +20,7 @@ start() {
   mkdir -p "$dir"
   printf 'accept_splunk "%s", hec_token="%s"%s\nto_file "%s/events.ndjson", append=true {\n  write_ndjson\n}\n' "$host" "$HEC_TOKEN" "$tls" "$dir" >"$dir/hec.tql"
   # without the option of caf it would also listen on a random port of every address
-  HOME=$dir XDG_STATE_HOME=$dir/state XDG_CACHE_HOME=$dir/cache "$engine" --bare-mode --color=never \
+  HOME=$dir TMPDIR=$dir XDG_STATE_HOME=$dir/state XDG_CACHE_HOME=$dir/cache "$engine" --bare-mode --color=never \
     --caf.middleman.enable-automatic-connections=false -d "$dir/state" --cache-directory="$dir/cache" -f "$dir/hec.tql" >>"$dir/log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
   until listens "$port"; do

@@ -34,7 +34,7 @@ start() {
   fi
   : >"$dir/broker.log" # else the line of the run before is seen
   level=warn
-  java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx512m -cp "$libs/*" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+  java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx512m -Djava.io.tmpdir="$dir" -cp "$libs/*" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
     -Dorg.slf4j.simpleLogger.log.kafka.server=info kafka.Kafka "$dir/server.properties" >"$dir/broker.log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
   until grep -q 'Kafka Server started' "$dir/broker.log"; do
