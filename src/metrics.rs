@@ -23,7 +23,7 @@ definitions! {
     STARTED = "auditferry_start_time_seconds", "when the agent started, Unix time in seconds", [];
     SECONDS_TO_LOSS = "auditferry_seconds_to_loss", "time until the first owed content without a stored body expires; +Inf when there is none", [];
     LISTING_AGE = "auditferry_stream_listing_age_seconds", "time since the stream was last listed to its end; never yet: since the agent started", ["stream"];
-    NEWEST_AGE = "auditferry_stream_newest_content_age_seconds", "time since the service published the newest content that was listed; none yet: since the agent started", ["stream"];
+    NEWEST_AGE = "auditferry_stream_newest_content_age_seconds", "time since the service published the newest content that was listed; none yet: since the stream was configured", ["stream"];
     STREAM_ERROR = "auditferry_stream_failing", "1 while the stream can't be listed, with the code of the last error", ["stream", "code"];
     READ = "auditferry_records_read_total", "records in fetched bodies, each once", ["stream"];
     UNSELECTED = "auditferry_records_unselected_total", "records that the selection leaves out", ["stream"];
@@ -131,7 +131,7 @@ fn streams(scrape: &Scrape, snapshot: &Snapshot) -> prometheus::Result<()> {
         ages.collect()
     };
     scrape.gauge(&LISTING_AGE, since(|stream| stream.listed))?;
-    scrape.gauge(&NEWEST_AGE, since(|stream| stream.newest))?;
+    scrape.gauge(&NEWEST_AGE, since(|stream| stream.newest.or(stream.registered)))?;
     let failing =
         snapshot.live.streams.iter().filter_map(|(name, live)| Some((vec![name.as_str(), live.code.as_deref()?], 1.0)));
     scrape.gauge(&STREAM_ERROR, failing.collect())

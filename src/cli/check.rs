@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{self, CodecName, Config, Line, SinkConfig, SourceConfig, secret::Secrets},
-    ledger::{Ledger, Millis, SinkView},
+    ledger::{self, Ledger, Millis, SinkView},
 };
 
 /// Options of `check`.
@@ -117,6 +117,9 @@ pub fn run(args: &Args, registry: &[SinkKind]) -> Exit {
 pub fn examine(config: &Config, secrets: &Secrets, now: Millis) -> Outcome {
     let (mut unresolved, mut warnings, mut tables) = (Vec::new(), Vec::new(), Vec::new());
     tables.push(Table { table: "agent", name: None, settings: settings(config.agent.settings()), promise: None });
+    if let Err(error) = ledger::ground(&config.agent.state_dir) {
+        unresolved.push(format!("agent: {error}"));
+    }
     let mut look = |whose: String, reference: &SecretRef| {
         match secrets.resolve(reference) {
             Ok(_) => {}
@@ -234,12 +237,17 @@ impl Outcome {
     /// What is wrong or unwise, for people.
     pub fn complaints(&self) -> String {
         let mut text = String::new();
-        for words in &self.unresolved {
+        let tried = self.connect.as_deref().unwrap_or_default();
+        let failures = connect::failures(tried);
+        // what a step has stumbled over as well is said once, by the step
+        let again = |words: &str| {
+            words.split_once(": ").is_some_and(|(_, cause)| failures.lines().any(|line| line.ends_with(cause)))
+        };
+        for words in self.unresolved.iter().filter(|words| !again(words)) {
             let _ = writeln!(text, "error: {words}");
         }
         // the first line is the one that a person acts on: whatever fails comes before whatever is unwise
-        let tried = self.connect.as_deref().unwrap_or_default();
-        text += &connect::failures(tried);
+        text += &failures;
         for words in &self.warnings {
             let _ = writeln!(text, "warning: {words}");
         }

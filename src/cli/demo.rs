@@ -117,7 +117,7 @@ async fn owed(state: &Path) -> Option<u64> {
 }
 
 async fn books(state: &Path, folder: &Path, now: i64) -> Result<Exit, String> {
-    let (text, verdict) = status::render(state, false, now).await.map_err(|error| error.to_string())?;
+    let (text, verdict) = status::render(state, false, now, status::LATELY).await.map_err(|error| error.to_string())?;
     eprintln!("\nauditferry demo: the books\n\n{text}");
     if verdict == status::Verdict::Open {
         return Err("the books do not close: that is a defect, please report it".into());

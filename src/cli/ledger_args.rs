@@ -6,7 +6,7 @@ use auditferry_contract::SinkKind;
 
 use super::Exit;
 use crate::{
-    config,
+    config::{self, Config},
     ledger::{Books, Ledger, LedgerError, Millis},
 };
 
@@ -26,10 +26,15 @@ pub struct LedgerArgs {
 impl LedgerArgs {
     /// The state directory. Mistakes of the configuration have been shown when it fails.
     pub fn state_dir(&self, registry: &[SinkKind]) -> Result<PathBuf, Exit> {
+        Ok(self.configured(registry)?.0)
+    }
+
+    /// The state directory, and the configuration where that was asked for by it. Likewise.
+    pub fn configured(&self, registry: &[SinkKind]) -> Result<(PathBuf, Option<Config>), Exit> {
         match &self.state_dir {
-            Some(dir) => Ok(dir.clone()),
+            Some(dir) => Ok((dir.clone(), None)),
             None => match config::load(&self.paths, registry) {
-                Ok(config) => Ok(config.agent.state_dir),
+                Ok(config) => Ok((config.agent.state_dir.clone(), Some(config))),
                 Err(report) => Err(super::refuse(&report)),
             },
         }

@@ -83,12 +83,13 @@ pub async fn run(config: Config, world: World) -> Exit {
 
 /// Runs until `stop` resolves; what `run` and `demo` have in common.
 pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Future<Output = ()>) -> Exit {
+    let state_dir = config.agent.state_dir.clone();
     // held until the end: a second agent on the same directory is refused
-    let _lock = match ledger::lock(&config.agent.state_dir) {
+    let _lock = match ledger::lock(&state_dir) {
         Ok(lock) => lock,
         Err(error) => return fail(Exit::Ledger, &error.to_string()),
     };
-    let ledger = match Ledger::open(&config.agent.state_dir) {
+    let ledger = match Ledger::open(&state_dir) {
         Ok(ledger) => ledger,
         Err(error) => return fail(Exit::Ledger, &error.to_string()),
     };
@@ -98,7 +99,9 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
             let listen = config.agent.listen;
             return fail(
                 Exit::Failed,
-                &format!("agent.listen {listen} can't be used: {error}; is another program there? [ListenTaken]"),
+                &format!(
+                    "agent.listen {listen} can't be used: {error}; is another program there? end it, or give agent.listen another port [ListenTaken]"
+                ),
             );
         }
     };
@@ -157,6 +160,10 @@ pub async fn until(config: Config, world: World, secrets: Secrets, stop: impl Fu
     }
     match result {
         Ok(()) => Exit::Done,
+        // its own words speak of an agent that goes on
+        Err(AgentError::Ledger(error)) if error.passes() => {
+            fail(Exit::Ledger, &ledger::OpenError::ended(&state_dir, error).to_string())
+        }
         Err(AgentError::Ledger(error)) => fail(Exit::Ledger, &error.to_string()),
         Err(error) => fail(Exit::Failed, &error.to_string()),
     }

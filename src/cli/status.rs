@@ -11,7 +11,7 @@ use crate::{
     ledger::{Ledger, Millis, OpenError},
     status::{
         Snapshot,
-        attention::{Urgency, attention, headline},
+        attention::{Attention, Urgency, attention, entries, headline},
         words,
     },
 };
@@ -29,15 +29,18 @@ pub struct StatusArgs {
 
 /// Shows the books of the agent whose configuration this is, running or stopped.
 pub fn run(args: &StatusArgs, registry: &[SinkKind]) -> Exit {
-    let state_dir = match args.ledger.state_dir(registry) {
-        Ok(state_dir) => state_dir,
+    let (state_dir, config) = match args.ledger.configured(registry) {
+        Ok(configured) => configured,
         Err(exit) => return exit,
     };
+    // as /readyz has it: three polls, and time for a listing
+    let polls = config.iter().flat_map(|config| &config.sources).map(|source| source.poll.as_millis() as Millis);
+    let lately = polls.max().map_or(LATELY, |poll| 3 * poll + SETTLES);
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(exit) => return exit,
     };
-    match runtime.block_on(render(&state_dir, args.json, now())) {
+    match runtime.block_on(render(&state_dir, args.json, now(), lately)) {
         Ok((text, verdict)) => {
             super::out(&text);
             if verdict == Verdict::Open { Exit::Failed } else { Exit::Done }
@@ -46,8 +49,10 @@ pub fn run(args: &StatusArgs, registry: &[SinkKind]) -> Exit {
     }
 }
 
-/// A stream that was listed within this time is up to date (milliseconds): AuditferryStreamStale goes by the same number.
-const LATELY: Millis = 15 * 60_000;
+/// Where no configuration tells how often streams are listed (milliseconds): AuditferryStreamStale goes by the same number.
+pub const LATELY: Millis = 15 * 60_000;
+/// Time that a listing may take (milliseconds).
+const SETTLES: Millis = 5 * 60_000;
 
 /// What the books say as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,35 +63,38 @@ pub enum Verdict {
     Open,
 }
 
-/// Reads the ledger in `state_dir` and renders it.
-pub async fn render(state_dir: &Path, json: bool, now: Millis) -> Result<(String, Verdict), OpenError> {
+/// Reads the ledger in `state_dir` and renders it. `lately`: a stream that was listed within this time is up to date (milliseconds).
+pub async fn render(state_dir: &Path, json: bool, now: Millis, lately: Millis) -> Result<(String, Verdict), OpenError> {
     let ledger = Ledger::open_for_reading(state_dir)?;
-    let mut snapshot = Snapshot::take(&ledger, None, BTreeMap::new(), now)
-        .await
-        .map_err(|error| OpenError::Sqlite { file: state_dir.to_owned(), cause: error.to_string() })?;
-    snapshot.live.stale = not_listed_lately(&snapshot);
+    let snapshot = Snapshot::take(&ledger, None, BTreeMap::new(), now).await?;
     let verdict = if snapshot.books.imbalances().is_empty() { Verdict::Closed } else { Verdict::Open };
     let text = if json {
         // a snapshot is plain data: it always serialises
         harmless_json(&serde_json::to_string_pretty(&snapshot.json()).unwrap_or_default()) + "\n"
     } else {
-        text(&snapshot)
+        text(&snapshot, lately)
     };
     Ok((text, verdict))
 }
 
 /// The snapshot for a person.
-pub fn text(snapshot: &Snapshot) -> String {
+pub fn text(snapshot: &Snapshot, lately: Millis) -> String {
     let mut out = String::new();
     // writing into a String can't fail
-    let _ = write(&mut out, snapshot);
+    let _ = write(&mut out, snapshot, lately);
     out
 }
 
 /// What a person should look at, before anything else.
-fn verdict(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
-    let found = attention(snapshot);
-    writeln!(out, "{}", headline(&found).1)?;
+fn verdict(out: &mut String, snapshot: &Snapshot, lately: Millis) -> std::fmt::Result {
+    let mut found = attention(snapshot);
+    found.extend(unlisted(snapshot, lately));
+    found.sort_by_key(|it| it.urgency);
+    match headline(&found) {
+        // loops that hang and certificates that end are not in the ledger
+        (None, _) => writeln!(out, "Nothing in the ledger needs you; of the agent itself /livez and its page tell")?,
+        (_, words) => writeln!(out, "{words}")?,
+    }
     for it in &found {
         let mark = if it.urgency == Urgency::Act { '!' } else { '?' };
         let since = it.since.map_or(String::new(), |since| format!(" (for {})", ago(snapshot.now - since)));
@@ -97,21 +105,32 @@ fn verdict(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
 }
 
 /// A ledger says nothing of who writes it: what was not listed lately is what a stopped agent leaves.
-fn not_listed_lately(snapshot: &Snapshot) -> BTreeMap<String, String> {
+fn unlisted(snapshot: &Snapshot, lately: Millis) -> Vec<Attention> {
     let streams = snapshot.books.streams.iter().filter(|stream| stream.configured);
-    let late = streams.filter(|stream| stream.listed.is_none_or(|listed| snapshot.now - listed > LATELY));
-    late.map(|stream| {
-        let listed = stream
-            .listed
-            .map_or("it never was".into(), |at| format!("the last time was {} ago", ago(snapshot.now - at)));
-        (stream.name(), format!("{listed}; does the agent run?"))
-    })
-    .collect()
+    let quiet = streams.filter(|stream| snapshot.trouble("stream", &stream.name()).is_none());
+    let found = quiet.filter_map(|stream| {
+        let (urgency, words) = match stream.listed.map(|listed| snapshot.now - listed) {
+            None => (Urgency::Look, "is not listed yet: its first listing is under way, or no agent runs".to_owned()),
+            Some(age) if age > lately => {
+                let words = "no agent runs, or its first listing since a start is under way";
+                (Urgency::Act, format!("was listed last {} ago: {words}", ago(age)))
+            }
+            Some(age) if age < -lately => {
+                let words = "whether an agent runs now can't be told from that";
+                (Urgency::Look, format!("was listed by a clock that was {} ahead: {words}", ago(-age)))
+            }
+            Some(_) => return None,
+        };
+        let advice = "see whether the agent runs: /livez answers while it does";
+        let subject = format!("stream {}", stream.name());
+        Some(Attention { urgency, subject, words, since: None, advice, entry: entries::STREAM })
+    });
+    found.collect()
 }
 
-fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
+fn write(out: &mut String, snapshot: &Snapshot, lately: Millis) -> std::fmt::Result {
     let (books, now) = (&snapshot.books, snapshot.now);
-    verdict(out, snapshot)?;
+    verdict(out, snapshot, lately)?;
     for stream in &books.streams {
         if stream.origin != "listed" && stream.read == 0 {
             continue;
@@ -164,4 +183,53 @@ fn write(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
         writeln!(out, "{imbalance}; {}", words::OPEN)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::{Memory, SinkSpec, StreamSpec, Trouble},
+        world::Gate,
+    };
+
+    const NOW: Millis = 1_779_196_654_321;
+    const MINUTE: Millis = 60_000;
+
+    /// The first two lines, of a ledger whose stream was listed then.
+    async fn begins(change: impl FnOnce(&mut Snapshot), lately: Millis) -> String {
+        let ledger = Ledger::in_memory(&Memory::new().unwrap(), Gate::default());
+        let stream = StreamSpec { tenant: "t".into(), content_type: "Audit.General".into(), since: NOW };
+        let sink = SinkSpec { name: "siem".into(), since: None, tenants: None };
+        ledger.register(vec![stream], vec![sink], NOW).await.unwrap();
+        let mut snapshot = Snapshot::take(&ledger, None, BTreeMap::new(), NOW).await.unwrap();
+        snapshot.books.streams[0].listed = Some(NOW - MINUTE);
+        change(&mut snapshot);
+        text(&snapshot, lately).lines().take(2).collect::<Vec<_>>().join(" / ")
+    }
+
+    #[tokio::test]
+    async fn it_begins_with_what_a_person_must_do() {
+        let nothing = "Nothing in the ledger needs you; of the agent itself /livez and its page tell / ";
+        assert_eq!(begins(|_| {}, LATELY).await, nothing);
+        let trouble = Trouble { kind: "sink".into(), name: "siem".into(), words: "no".into(), since: NOW - 3 * MINUTE };
+        assert_eq!(
+            begins(|it| it.books.troubles = vec![trouble], LATELY).await,
+            "1 thing needs attention now / ! sink siem: takes nothing: no (for 3 min)"
+        );
+        // a stopped agent leaves a ledger in which nothing is wrong
+        let stopped = "1 thing needs attention now / ! stream t/Audit.General: was listed last 16 min ago: no agent runs, or its first listing since a start is under way";
+        assert_eq!(begins(|it| it.books.streams[0].listed = Some(NOW - 16 * MINUTE), LATELY).await, stopped);
+        // with a poll of an hour that is nothing
+        assert_eq!(begins(|it| it.books.streams[0].listed = Some(NOW - 16 * MINUTE), 185 * MINUTE).await, nothing);
+        assert_eq!(
+            begins(|it| it.books.streams[0].listed = None, LATELY).await,
+            "1 thing needs a look, not at once / ? stream t/Audit.General: is not listed yet: its first listing is under way, or no agent runs"
+        );
+        assert_eq!(
+            begins(|it| it.books.streams[0].listed = Some(NOW + 60 * MINUTE), LATELY).await,
+            "1 thing needs a look, not at once / ? stream t/Audit.General: was listed by a clock that was 60 min ahead: whether an agent runs now can't be told from that"
+        );
+        assert_eq!(begins(|it| it.books.streams[0].configured = false, LATELY).await, nothing);
+    }
 }

@@ -134,6 +134,9 @@ impl Report {
     pub fn new(files: Vec<SourceFile>, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|m| m.place.as_ref().map(|(file, span)| (*file, span.start)));
         mistakes.dedup();
+        let misspelt: Vec<usize> = mistakes.iter().filter_map(|it| misspelt(it, &mistakes, &files)).collect();
+        let mut number = 0..;
+        mistakes.retain(|_| number.next().is_none_or(|number| !misspelt.contains(&number)));
         Report { files, mistakes }
     }
 
@@ -221,6 +224,19 @@ impl fmt::Display for Report {
 }
 
 impl std::error::Error for Report {}
+
+/// The mistake that says a key is missing which `unknown` shows under a wrong name: what to do stands once, where the name is.
+fn misspelt(unknown: &Mistake, mistakes: &[Mistake], files: &[SourceFile]) -> Option<usize> {
+    let (file, here) = unknown.place.as_ref()?;
+    let meant = unknown.hint.as_deref()?.strip_prefix("did you mean ")?.strip_suffix('?')?;
+    let missing = format!("{meant} is missing in this table");
+    mistakes.iter().position(|it| {
+        let Some((of, table)) = it.place.as_ref().filter(|_| it.what == missing) else { return false };
+        // the table that says so is the one that the name stands in: no other begins between
+        let between = files.get(*file).and_then(|file| file.text.get(table.start..here.start));
+        of == file && between.is_some_and(|text| !text.lines().skip(1).any(|line| line.trim_start().starts_with('[')))
+    })
+}
 
 /// What to write where a key of the agent's own is missing; those of a sink are in its sample.
 fn example(name: &str) -> String {

@@ -58,7 +58,7 @@ impl Secrets {
         let text = String::from_utf8(bytes).map_err(|_| Cause(format!("{reference} holds no UTF-8 text")))?;
         let secret = text.trim_end_matches(['\n', '\r']);
         if secret.is_empty() {
-            return Err(Cause(format!("{reference} is empty")));
+            return Err(Cause(format!("{reference} is empty: put the secret there")));
         }
         if secret.contains(['\n', '\r', '\0']) {
             return Err(Cause(format!("{reference} holds more than one line")));
@@ -127,7 +127,7 @@ mod tests {
     fn variables() {
         let good = secrets().resolve(&SecretRef::Env("GOOD".into())).expect("it is set");
         assert_eq!(good.expose_secret(), "s3cret");
-        assert_eq!(words(&SecretRef::Env("EMPTY".into())), "environment variable EMPTY is empty");
+        assert_eq!(words(&SecretRef::Env("EMPTY".into())), "environment variable EMPTY is empty: put the secret there");
         assert_eq!(
             words(&SecretRef::Env("GONE".into())),
             "environment variable GONE is not set: set it where the agent is started"
@@ -143,7 +143,7 @@ mod tests {
         assert!(words(&reference).ends_with("is not there: put the secret into it"));
         for (content, expected) in [
             (&b"ab c\r\n\n"[..], Ok("ab c")),
-            (b"", Err("is empty")),
+            (b"", Err("is empty: put the secret there")),
             (b"a\nb", Err("more than one line")),
             (b"\xff", Err("no UTF-8 text")),
         ] {

@@ -17,7 +17,10 @@ use rustix::{
 };
 use thiserror::Error;
 
-use super::open::{self, DirectoryLock, OpenError};
+use super::{
+    open::{self, DirectoryLock},
+    open_error::OpenError,
+};
 
 /// What SQLite keeps beside a file, and would play into whatever has the file's name.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];

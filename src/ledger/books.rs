@@ -27,6 +27,8 @@ pub struct StreamBooks {
     pub listed: Option<Millis>,
     /// When the newest content that was ever listed was published.
     pub newest: Option<Millis>,
+    /// When it was new in the configuration, or came back to it; `None`: a stream of our own.
+    pub registered: Option<Millis>,
     /// Records in the bodies.
     pub read: i64,
     /// Not selected.
@@ -308,7 +310,7 @@ fn accounts(connection: &Connection, stream: i64) -> Result<Vec<Account>, Ledger
 fn books(connection: &Connection) -> Result<Books, LedgerError> {
     let mut streams: Vec<StreamBooks> = connection
         .prepare_cached(
-            "SELECT s.id, t.guid, s.origin, s.content_type, s.cursor, s.listed, s.read, s.unselected, s.unreadable, s.copies, s.accepted, s.differing, s.configured, s.newest
+            "SELECT s.id, t.guid, s.origin, s.content_type, s.cursor, s.listed, s.read, s.unselected, s.unreadable, s.copies, s.accepted, s.differing, s.configured, s.newest, s.registered
              FROM stream s LEFT JOIN tenant t ON t.id = s.tenant ORDER BY s.id",
         )?
         .query_map([], |row| {
@@ -327,6 +329,7 @@ fn books(connection: &Connection) -> Result<Books, LedgerError> {
                 differing: row.get(11)?,
                 configured: row.get(12)?,
                 newest: row.get(13)?,
+                registered: row.get(14)?,
                 accounts: Vec::new(),
             })
         })?

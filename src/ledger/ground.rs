@@ -1,8 +1,16 @@
 //! What a state directory stands on, looked at without touching it.
 
-use std::{fs::File, io::Read, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
 
-use super::open::{OpenError, command_reader, network};
+use super::{
+    open::{copied, network},
+    open_error::OpenError,
+};
 
 /// What a state directory stands on, looked at without touching it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +38,18 @@ fn holder(lock: &Path) -> Option<String> {
     held.then(|| words.trim().to_owned())
 }
 
+/// What stands where a folder is wanted, if something does: the system would only say that it exists.
+pub(super) fn in_the_way(dir: &Path) -> Option<io::Error> {
+    let standing = dir.ancestors().find(|place| place.symlink_metadata().is_ok()).filter(|place| !place.is_dir())?;
+    Some(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a folder", standing.display())))
+}
+
 /// Looks at a state directory, or at the nearest folder above it that is there.
 pub fn ground(dir: &Path) -> Result<Ground, OpenError> {
-    let directory = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
+    let directory = |cause| OpenError::of_directory(dir, cause);
+    if let Some(cause) = in_the_way(dir) {
+        return Err(directory(cause));
+    }
     let exists = dir.is_dir();
     let standing = dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
     if let Some(kind) = network(standing).map_err(directory)? {
@@ -42,7 +59,8 @@ pub fn ground(dir: &Path) -> Result<Ground, OpenError> {
         .map_err(|error| directory(error.into()))?;
     let disk = rustix::fs::statvfs(standing).map_err(|error| directory(error.into()))?;
     let holder = holder(&dir.join("lock"));
-    match command_reader(dir) {
+    // an older ledger is brought up to date when the agent starts
+    match copied(dir) {
         Ok(_) | Err(OpenError::Missing { .. }) => {}
         Err(error) => return Err(error),
     }

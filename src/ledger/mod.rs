@@ -20,6 +20,7 @@ mod ground;
 #[cfg(test)]
 mod group_tests;
 mod open;
+mod open_error;
 #[cfg(test)]
 mod overlap_tests;
 mod quarantine;
@@ -62,7 +63,8 @@ pub use error::LedgerError;
 pub use facts::facts;
 pub use gaps::{Gap, GapNews};
 pub use ground::{Ground, ground};
-pub use open::{DirectoryLock, OpenError, lock};
+pub use open::{DirectoryLock, lock};
+pub use open_error::OpenError;
 pub use quarantine::{Quarantined, Refused, Selection};
 pub use requests::{Request, Wanted};
 pub use requeue::OwnEvent;

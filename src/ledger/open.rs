@@ -9,9 +9,12 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use rustix::fs::FlockOperation;
-use thiserror::Error;
 
-use super::upgrade::{self, SCHEMA};
+use super::{
+    ground,
+    open_error::OpenError,
+    upgrade::{self, SCHEMA},
+};
 
 /// More than there are different statements in `ledger/`: each is compiled once per connection.
 pub(super) const STATEMENTS: usize = 128;
@@ -19,81 +22,14 @@ pub(super) const FILE: &str = "ledger.sqlite";
 /// There while a restore is under way, whole: what has the ledger's name meanwhile is not the ledger, or is about to be replaced.
 pub(super) const RESTORED: &str = "restored.sqlite";
 
-/// Why the ledger can't be opened. Exit code 3.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// Another agent owns the directory.
-    #[error("{} is in use by another agent ({holder}); stop that one, or give this one a state_dir of its own [TwoAgents]", dir.display())]
-    Held {
-        /// The state directory.
-        dir: PathBuf,
-        /// What the lock file says of its holder.
-        holder: String,
-    },
-    /// WAL does not work over a network.
-    #[error("state_dir {} lies on a network file system ({kind}), where the ledger can't be kept safe; use a local disk [NetworkFileSystem]", dir.display())]
-    Network {
-        /// The state directory.
-        dir: PathBuf,
-        /// The file system's name.
-        kind: &'static str,
-    },
-    /// Written by a newer auditferry.
-    #[error("{} has schema {found}, this auditferry knows up to {SCHEMA}; use the newer auditferry that wrote it, or restore the backup made before the upgrade [NewerLedger]", file.display())]
-    Newer {
-        /// The ledger.
-        file: PathBuf,
-        /// Its schema version.
-        found: i64,
-    },
-    /// It could not be brought to this version's schema.
-    #[error("the ledger {} can't be brought from schema {found} to {SCHEMA}, and is as it was: {cause}; go on with the auditferry that wrote it, and ask for help", file.display())]
-    Upgrade {
-        /// The ledger.
-        file: PathBuf,
-        /// Its schema version.
-        found: i64,
-        /// What happened.
-        cause: String,
-    },
-    /// Nothing there to read.
-    #[error("there is no ledger in {}; has `auditferry run` been started with this state_dir?", dir.display())]
-    Missing {
-        /// The state directory.
-        dir: PathBuf,
-    },
-    /// A restore has not come to its end. A ledger that was begun here now would know of nothing that is owed.
-    #[error("in {} a restore was interrupted: run it again, it goes on where it stopped [RestoreInterrupted]", dir.display())]
-    Restoring {
-        /// The state directory.
-        dir: PathBuf,
-    },
-    /// The directory or a file in it can't be used.
-    #[error("state_dir {} can't be used: {cause}; it must exist or be creatable, and be writable by this user [StateDir]", dir.display())]
-    Directory {
-        /// The state directory.
-        dir: PathBuf,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-    /// SQLite refused.
-    #[error("the ledger {} can't be opened: {cause} [LedgerBroken]", file.display())]
-    Sqlite {
-        /// The ledger.
-        file: PathBuf,
-        /// What SQLite said.
-        cause: String,
-    },
-}
-
 /// Held while the agent lives; the system frees it at death, however it comes.
 #[derive(Debug)]
 pub struct DirectoryLock(#[expect(dead_code, reason = "its life is its purpose")] File);
 
 /// Makes the directory and takes its lock.
 pub fn lock(dir: &Path) -> Result<DirectoryLock, OpenError> {
-    let directory = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
-    std::fs::create_dir_all(dir).map_err(directory)?;
+    let directory = |cause| OpenError::of_directory(dir, cause);
+    std::fs::create_dir_all(dir).map_err(|cause| directory(ground::in_the_way(dir).unwrap_or(cause)))?;
     if let Some(kind) = network(dir).map_err(directory)? {
         return Err(OpenError::Network { dir: dir.to_owned(), kind });
     }
@@ -177,15 +113,15 @@ fn network_name(kind: u64) -> Option<&'static str> {
 pub(super) fn writer(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
     settled(dir)?;
     let file = dir.join(FILE);
-    let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };
+    let sqlite = |cause| OpenError::of(&file, cause);
     let private = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&file);
     private
         .and_then(|opened| opened.set_permissions(Permissions::from_mode(0o600)))
-        .map_err(|cause| OpenError::Directory { dir: dir.to_owned(), cause })?;
+        .map_err(|cause| OpenError::of_directory(dir, cause))?;
     let connection = Connection::open(&file).map_err(sqlite)?;
     // the version first: of a newer file nothing may be changed
     let found = version(&connection, &file)?;
-    prepare(&connection).map_err(|cause| OpenError::Sqlite { file: file.clone(), cause })?;
+    prepare(&connection, &file)?;
     match found {
         0 => upgrade::create(&connection).map_err(sqlite)?,
         SCHEMA => {}
@@ -199,7 +135,8 @@ pub(super) fn writer(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
 }
 
 /// Sets what durability rests on, and reads each back: SQLite ignores a pragma that it can't follow.
-fn prepare(connection: &Connection) -> Result<(), String> {
+fn prepare(connection: &Connection, file: &Path) -> Result<(), OpenError> {
+    let sqlite = |cause| OpenError::of(file, cause);
     let wanted: [(&str, &str, &str); 8] = [
         ("page_size", "16384", "16384"),
         ("journal_mode", "WAL", "wal"),
@@ -210,8 +147,8 @@ fn prepare(connection: &Connection) -> Result<(), String> {
         ("temp_store", "MEMORY", "2"),
         ("wal_autocheckpoint", "1000", "1000"),
     ];
-    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(|error| error.to_string())?;
-    keep_plans(connection).map_err(|error| error.to_string())?;
+    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(sqlite)?;
+    keep_plans(connection).map_err(sqlite)?;
     for (name, value, expected) in wanted {
         let set = || -> rusqlite::Result<String> {
             connection.pragma_update(None, name, value)?;
@@ -222,9 +159,10 @@ fn prepare(connection: &Connection) -> Result<(), String> {
                 })
             })
         };
-        let found = set().map_err(|error| format!("PRAGMA {name}: {error}"))?;
+        let found = set().map_err(sqlite)?;
         if found != expected {
-            return Err(format!("PRAGMA {name} is {found}, but {expected} is needed for durability"));
+            let cause = format!("PRAGMA {name} is {found}, but {expected} is needed for durability");
+            return Err(OpenError::Sqlite { file: file.to_owned(), cause });
         }
     }
     Ok(())
@@ -253,11 +191,11 @@ pub(super) fn copied(dir: &Path) -> Result<(Connection, PathBuf, i64), OpenError
     settled(dir)?;
     let file = dir.join(FILE);
     // a directory that this user may not look into is not one without a ledger
-    let there = file.try_exists().map_err(|cause| OpenError::Directory { dir: dir.to_owned(), cause })?;
+    let there = file.try_exists().map_err(|cause| OpenError::of_directory(dir, cause))?;
     if !there {
         return Err(OpenError::Missing { dir: dir.to_owned() });
     }
-    let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };
+    let sqlite = |cause| OpenError::of(&file, cause);
     let connection = reader(&file).map_err(sqlite)?;
     let found = version(&connection, &file)?;
     Ok((connection, file, found))
@@ -267,10 +205,7 @@ pub(super) fn copied(dir: &Path) -> Result<(Connection, PathBuf, i64), OpenError
 pub(super) fn command_reader(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
     let (connection, file, found) = copied(dir)?;
     if found < SCHEMA {
-        let cause = format!(
-            "it has an older schema than {SCHEMA}: start this auditferry's agent once, which brings it up to date"
-        );
-        return Err(OpenError::Sqlite { file, cause });
+        return Err(OpenError::Older { file, found });
     }
     Ok((connection, file))
 }
@@ -280,10 +215,10 @@ pub(super) fn asker(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
     // the same checks, before anything could be changed
     let (looked, file) = command_reader(dir)?;
     drop(looked);
-    let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.clone(), cause: cause.to_string() };
+    let sqlite = |cause| OpenError::of(&file, cause);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&file, flags).map_err(sqlite)?;
-    prepare(&connection).map_err(|cause| OpenError::Sqlite { file: file.clone(), cause })?;
+    prepare(&connection, &file)?;
     Ok((connection, file))
 }
 
@@ -293,7 +228,7 @@ pub(super) fn asker(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
 /// plain words here, instead of as a broken ledger by the first call that misses something. Since then `schema.sql` changes with a
 /// step in [`upgrade::STEPS`] only.
 pub(super) fn version(connection: &Connection, file: &Path) -> Result<i64, OpenError> {
-    let sqlite = |cause: rusqlite::Error| OpenError::Sqlite { file: file.to_owned(), cause: cause.to_string() };
+    let sqlite = |cause| OpenError::of(file, cause);
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
     if found > SCHEMA {
         return Err(OpenError::Newer { file: file.to_owned(), found });

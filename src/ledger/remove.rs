@@ -126,7 +126,7 @@ fn owed(connection: &Connection, content: i64) -> Result<Vec<(i64, Owed)>, Ledge
 }
 
 /// A tenant that is in the configuration again is new: listed from `since` on, and owed everything from there. Its books go on where they stopped.
-pub(super) fn come_back(connection: &Connection, tenant: i64, since: Millis) -> Result<(), LedgerError> {
+pub(super) fn come_back(connection: &Connection, tenant: i64, since: Millis, now: Millis) -> Result<(), LedgerError> {
     let removed: bool = connection
         .prepare_cached("SELECT removed_at IS NOT NULL FROM tenant WHERE id = ?")?
         .query_row([tenant], |row| row.get(0))?;
@@ -147,6 +147,7 @@ pub(super) fn come_back(connection: &Connection, tenant: i64, since: Millis) -> 
     ] {
         connection.execute(&sql, [tenant])?;
     }
+    connection.execute("UPDATE stream SET registered = ?2 WHERE tenant = ?1", params![tenant, now])?;
     for sql in [
         "UPDATE stream SET since = ?2, cursor = ?2, listed = NULL, listed_past = NULL, enabled = 0, newest = NULL WHERE tenant = ?1 AND origin = 'listed'",
         // a sink that is owed from later on stays so

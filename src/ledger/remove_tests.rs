@@ -112,7 +112,13 @@ async fn a_tenant_that_comes_back_is_new_and_its_books_go_on() {
     let (streams, _) = register(&story.ledger, both, T + HOUR).await;
     let begins = T + HOUR - DAY;
     assert_eq!((streams[0].id, streams[0].cursor, streams[0].lower_bound), (story.stream, begins, begins));
-    assert!(story.ledger.books().await.unwrap().streams.iter().any(|stream| stream.configured));
+    let books = story.ledger.books().await.unwrap();
+    let stream = books.streams.iter().find(|stream| stream.configured).unwrap();
+    assert_eq!(
+        (stream.newest, stream.registered),
+        (None, Some(T + HOUR)),
+        "it is silent from now on, not since it left"
+    );
     assert_eq!((streams[0].listed, streams[0].enabled), (None, false), "no gap is suspected for when it was away");
     // what the service still lists is owed again, the same ids too
     story.admit("done", T - 20 * HOUR).await;

@@ -26,7 +26,8 @@ CREATE TABLE stream (
   enabled INTEGER NOT NULL DEFAULT 0,         -- was its subscription ever seen enabled
   read INTEGER NOT NULL DEFAULT 0, unselected INTEGER NOT NULL DEFAULT 0, unreadable INTEGER NOT NULL DEFAULT 0,
   copies INTEGER NOT NULL DEFAULT 0, accepted INTEGER NOT NULL DEFAULT 0, differing INTEGER NOT NULL DEFAULT 0,
-  newest INTEGER                              -- when the newest content that was ever listed was published
+  newest INTEGER,                             -- when the newest content that was ever listed was published
+  registered INTEGER                          -- when it was new in the configuration, or came back
 ) STRICT;
 CREATE UNIQUE INDEX stream_name ON stream (ifnull(tenant, 0), origin, content_type);
 

@@ -80,7 +80,7 @@ impl Ledger {
             let new_sinks = sinks::register(connection, &sinks, now)?;
             connection.prepare_cached("UPDATE stream SET configured = 0")?.execute([])?;
             for spec in &streams {
-                register_stream(connection, spec)?;
+                register_stream(connection, spec, now)?;
             }
             own_stream(connection, None, "agent", now)?;
             open_accounts(connection, &sinks, &new_sinks, past, now)?;
@@ -179,15 +179,15 @@ impl Ledger {
     }
 }
 
-fn register_stream(connection: &Connection, spec: &StreamSpec) -> Result<(), LedgerError> {
+fn register_stream(connection: &Connection, spec: &StreamSpec, now: Millis) -> Result<(), LedgerError> {
     connection
         .prepare_cached("INSERT INTO tenant (guid) VALUES (?) ON CONFLICT DO NOTHING")?
         .execute([&spec.tenant])?;
     let tenant: i64 = connection
         .prepare_cached("SELECT id FROM tenant WHERE guid = ?")?
         .query_row([&spec.tenant], |row| row.get(0))?;
-    remove::come_back(connection, tenant, spec.since)?;
-    connection.prepare_cached("INSERT INTO stream (tenant, origin, content_type, since, cursor) VALUES (?1, 'listed', ?2, ?3, ?3) ON CONFLICT DO NOTHING")?.execute(params![tenant, spec.content_type, spec.since],
+    remove::come_back(connection, tenant, spec.since, now)?;
+    connection.prepare_cached("INSERT INTO stream (tenant, origin, content_type, since, cursor, registered) VALUES (?1, 'listed', ?2, ?3, ?3, ?4) ON CONFLICT DO NOTHING")?.execute(params![tenant, spec.content_type, spec.since, now],
     )?;
     connection
         .prepare_cached(

@@ -108,7 +108,7 @@ fn an_upgrade_without_room_for_its_copy_is_not_begun() {
     assert_eq!(
         words,
         format!(
-            "the ledger /s/ledger.sqlite can't be brought from schema 1 to {SCHEMA}, and is as it was: why; go on with the auditferry that wrote it, and ask for help"
+            "the ledger /s/ledger.sqlite can't be brought from schema 1 to {SCHEMA}, and is as it was: why; go on with the auditferry that wrote it, and ask for help [LedgerUpgrade]"
         )
     );
 }

@@ -1,12 +1,14 @@
 //! What a person should look at, worst first: the verdict of the page.
 
+use std::collections::BTreeMap;
+
 use super::{Snapshot, words};
 use crate::{
     ledger::{Millis, SinkView},
     show::{ago, date, harmless},
 };
 
-/// A day without a fetch, and contents are lost: the alarm that must page someone goes by the same number (milliseconds).
+/// A day without a fetch, and contents are lost: AuditferryTimeToLoss goes by the same number (milliseconds).
 const LOSS_IS_NEAR: Millis = 24 * 3_600_000;
 /// So long without a new content, and the audit log may be off (milliseconds): the alarm goes by the same number.
 const SILENT: Millis = 24 * 3_600_000;
@@ -53,7 +55,7 @@ pub mod entries {
     pub const LOSS: &str = "AuditferryTimeToLoss";
     /// A stream can't be listed.
     pub const STREAM: &str = "AuditferryStreamStale";
-    /// The service publishes nothing.
+    /// The service publishes nothing for a tenant.
     pub const SILENT: &str = "AuditferryStreamSilent";
     /// A sink takes nothing.
     pub const SINK: &str = "AuditferrySinkDead";
@@ -158,24 +160,31 @@ fn streams(snapshot: &Snapshot) -> Vec<Attention> {
             entry: entries::STREAM,
         });
     }
-    for stream in snapshot.books.streams.iter().filter(|it| it.configured) {
-        // what can't be listed is silent of itself
-        let name = stream.name();
-        let known = snapshot.live.stale.contains_key(&name) || snapshot.trouble("stream", &name).is_some();
-        let Some(silent) = stream.newest.or(snapshot.live.started).map(|at| snapshot.now - at) else { continue };
-        if silent < SILENT || known {
-            continue;
-        }
-        found.push(Attention {
-            urgency: Urgency::Look,
-            subject: format!("stream {name}"),
-            words: format!("is listed, and nothing new was published for {}", ago(silent)),
-            since: None,
-            advice: "see whether the tenant's audit log is still on; while it is off, what happens is recorded nowhere",
-            entry: entries::SILENT,
-        });
-    }
+    found.extend(silent(snapshot));
     found
+}
+
+/// Tenants for which nothing is published: the audit log is one for all content types, and some of those are rarely used.
+fn silent(snapshot: &Snapshot) -> Vec<Attention> {
+    let mut newest: BTreeMap<&str, Millis> = BTreeMap::new();
+    for stream in snapshot.books.streams.iter().filter(|it| it.configured) {
+        let name = stream.name();
+        // what can't be listed is silent of itself
+        let unlisted = snapshot.live.stale.contains_key(&name) || snapshot.trouble("stream", &name).is_some();
+        let (Some(tenant), Some(at)) = (&stream.tenant, stream.newest.or(stream.registered)) else { continue };
+        let at = if unlisted { snapshot.now } else { at };
+        newest.entry(tenant).and_modify(|newest| *newest = at.max(*newest)).or_insert(at);
+    }
+    let silent = newest.into_iter().filter(|(_, at)| snapshot.now - at >= SILENT);
+    let attention = silent.map(|(tenant, at)| Attention {
+        urgency: Urgency::Look,
+        subject: format!("tenant {tenant}"),
+        words: format!("is listed, and nothing new was published for {}", ago(snapshot.now - at)),
+        since: None,
+        advice: "see whether its audit log is still on; while it is off, what happens is recorded nowhere",
+        entry: entries::SILENT,
+    });
+    attention.collect()
 }
 
 fn of_sink(snapshot: &Snapshot, sink: &SinkView) -> Vec<Attention> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     activity::SinkActivity,
-    ledger::{Gap, Ledger, Memory, SinkSpec, StreamSpec, Trouble},
+    ledger::{Gap, Ledger, Memory, SinkSpec, StreamBooks, StreamSpec, Trouble},
     world::Gate,
 };
 
@@ -48,7 +48,7 @@ fn gap(closed_at: Option<Millis>, asked_by: Option<&str>) -> Gap {
 async fn each_trouble_alone_is_named_with_what_to_do_and_its_entry() {
     type Break = fn(&mut Snapshot);
     use Urgency::{Act, Look};
-    let cases: [(Break, Urgency, &str, &str, &str); 12] = [
+    let cases: [(Break, Urgency, &str, &str, &str); 14] = [
         (|it| it.live.ledger_error = Some("no".into()), Act, entries::LEDGER, "ledger", "fails: no"),
         (
             |it| it.live.hung = vec!["fetch".into()],
@@ -89,8 +89,27 @@ async fn each_trouble_alone_is_named_with_what_to_do_and_its_entry() {
             |it| it.books.streams[0].newest = Some(NOW - 26 * HOUR),
             Look,
             entries::SILENT,
-            "stream t/Audit.General",
+            "tenant t",
             "is listed, and nothing new was published for 26 h",
+        ),
+        // never anything: since it was configured
+        (
+            |it| (it.books.streams[0].newest, it.books.streams[0].registered) = (None, Some(NOW - 25 * HOUR)),
+            Look,
+            entries::SILENT,
+            "tenant t",
+            "is listed, and nothing new was published for 25 h",
+        ),
+        // what can't be listed is not called silent as well
+        (
+            |it| {
+                it.books.streams[0].newest = Some(NOW - 26 * HOUR);
+                it.books.troubles = vec![trouble("stream", "t/Audit.General")];
+            },
+            Act,
+            entries::STREAM,
+            "stream t/Audit.General",
+            "can't be listed: no",
         ),
         (|it| it.books.troubles = vec![trouble("sink", "siem")], Act, entries::SINK, "sink siem", "takes nothing: no"),
         (
@@ -142,6 +161,7 @@ async fn each_trouble_alone_is_named_with_what_to_do_and_its_entry() {
         assert!(!it.advice.is_empty());
         named.push(entry);
     }
+    named.sort_unstable();
     named.dedup();
     assert_eq!(named.len(), entries::ALL.len(), "each entry has its case");
 }
@@ -149,9 +169,19 @@ async fn each_trouble_alone_is_named_with_what_to_do_and_its_entry() {
 #[tokio::test]
 async fn what_needs_nobody_is_not_said() {
     type Change = fn(&mut Snapshot);
-    let cases: [Change; 10] = [
+    let cases: [Change; 11] = [
         |_| {},
         |it| it.books.streams[0].newest = Some(NOW - 23 * HOUR),
+        // another content type of the same tenant is not silent: the log is on
+        |it| {
+            let quiet = StreamBooks {
+                content_type: "DLP.All".into(),
+                newest: Some(NOW - 99 * HOUR),
+                ..it.books.streams[0].clone()
+            };
+            it.books.streams[0].newest = Some(NOW - HOUR);
+            it.books.streams.push(quiet);
+        },
         |it| (it.books.streams[0].configured, it.books.streams[0].newest) = (false, Some(NOW - 99 * HOUR)),
         // it has just started
         |it| {

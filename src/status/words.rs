@@ -28,7 +28,7 @@ pub fn stream(stream: &StreamBooks) -> String {
 pub fn listed(stream: &StreamBooks, now: Millis) -> String {
     let point = stream.listed.map_or("no point yet".into(), |listed| format!("{} ago", ago(now - listed)));
     let gone = if stream.configured { "" } else { "gone from the configuration, " };
-    let newest = stream.newest.map_or("nothing published yet".into(), |newest| {
+    let newest = stream.newest.map_or("no content seen yet".into(), |newest| {
         format!("the newest content published {} ago", ago(now - newest))
     });
     format!("{gone}listed up to {point}, {newest}")

@@ -42,7 +42,7 @@ fn whole(name: &str, row: &Row, records: usize) {
 
 #[test]
 fn killed_again_and_again_every_record_reaches_five_sinks() {
-    let kills: u64 = std::env::var("KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(6);
+    let kills: u64 = std::env::var("KILLS").ok().map_or(6, |kills| kills.parse().expect("KILLS is a number"));
     let mut stage = Stage::new(&["--profile", "busy", "--seed", "11", "--rate", "300", "--report-ids"]);
     let receivers = Receivers::start(&stage.path("file.jsonl"));
     stage.configure("", &sinks(&stage, &receivers));

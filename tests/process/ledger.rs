@@ -74,11 +74,15 @@ fn a_ledger_of_an_older_auditferry_is_copied_and_brought_up_to_date_and_nothing_
     let file = stage.path("state").join("ledger.sqlite");
     let ledger = rusqlite::Connection::open(&file).unwrap();
     // what the schema of version 1 lacked
-    ledger.execute_batch("ALTER TABLE stream DROP COLUMN newest; PRAGMA user_version = 1").unwrap();
+    ledger
+        .execute_batch(
+            "ALTER TABLE stream DROP COLUMN newest; ALTER TABLE stream DROP COLUMN registered; PRAGMA user_version = 1",
+        )
+        .unwrap();
     drop(ledger);
     let (code, out, err) = run(&stage, &["status"]);
     assert_eq!((code, out.as_str()), (3, ""), "{err}");
-    assert!(err.contains("start this auditferry's agent once, which brings it up to date"), "{err}");
+    assert!(err.contains("has schema 1, older than "), "{err}");
     let before = lines(&stage.path("one.jsonl")).len();
 
     let mut agent = stage.agent();

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use crate::{
     agent::Stage,
-    support::{PATIENCE, drained, file_sink, get, ids, wanted},
+    support::{PATIENCE, drained, file_sink, get, ids, level, wanted},
 };
 
 /// The whole 6 minutes: `LOCKED=360 cargo test --test process locked`. That 5 of them pass without a loop that hangs is shown on the
@@ -59,6 +59,29 @@ fn while_the_file_is_locked_it_is_live_and_not_ready_and_goes_on_by_itself() {
     let arrived = ids(&stage.path("siem.jsonl")).len();
     // the agent's own words of the blocked sink may be among them
     assert!((wanted..wanted + 3).contains(&arrived), "{arrived} of {wanted}");
+}
+
+#[test]
+fn an_agent_that_starts_while_the_file_is_locked_does_not_call_it_broken() {
+    let stage = Stage::new(&["--profile", "demo"]);
+    stage.configure("", &file_sink(&stage, "siem", "siem.jsonl"));
+    let mut agent = stage.agent();
+    drained_once(&stage);
+    assert_eq!(agent.terminate(), Some(0));
+    let file = stage.path("state/ledger.sqlite");
+    let other = Connection::open(&file).unwrap();
+    // as somebody who vacuums it, or a copy by a tool that locks whole files
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let output = stage.command(&["run"]).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = level(&log, "ERROR");
+    assert!(output.status.code() == Some(3) && said.len() == 1, "{:?} {log}", output.status);
+    let begin = format!("the ledger {} can't be used at the moment: database is locked", file.display());
+    assert!(said[0].starts_with(&begin) && said[0].ends_with("[LedgerUnavailable]"), "{said:?}");
+    drop(other);
+    let mut agent = stage.agent();
+    stage.wait(PATIENCE, "an agent that goes on", || get(&stage, "/livez").is_some());
+    assert_eq!(agent.terminate(), Some(0));
 }
 
 fn drained_once(stage: &Stage) {

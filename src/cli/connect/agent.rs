@@ -17,7 +17,9 @@ fn listen(address: SocketAddr) -> Step {
     match TcpListener::bind(address) {
         Ok(_) => Step::ok("listen", format!("{address} is free")),
         Err(error) => {
-            let words = format!("agent.listen {address} can't be used: {error}; is another program there?");
+            let words = format!(
+                "agent.listen {address} can't be used: {error}; is another program there? end it, or give agent.listen another port"
+            );
             Step::failed("listen", "ListenTaken", words)
         }
     }

@@ -112,7 +112,7 @@ impl Look<'_> {
                 let Presented { words, no_roots } = presented;
                 error.words += &match no_roots {
                     Some(why) => format!("; {why}; {words}"),
-                    None if error.code == "TlsIssuer" => format!("; a private CA is in the way: {words}"),
+                    None if error.code == "TlsIssuer" => format!("; a private CA may be in the way: {words}"),
                     None => format!("; {words}"),
                 };
             }
@@ -280,12 +280,12 @@ impl Look<'_> {
             None if unsubscribed => Step::warning(
                 "audit",
                 "AuditOff",
-                "whether it is on is seen only when a subscription is started: `auditferry subscriptions start` does, and says; or run Get-AdminAuditLogConfig | Format-List UnifiedAuditLogIngestionEnabled in Exchange Online PowerShell",
+                "whether it is on is seen only when a subscription is started: `auditferry subscriptions start` does, and says; or run Get-AdminAuditLogConfig | Format-List UnifiedAuditLogIngestionEnabled in Exchange Online PowerShell, and if that says False, Set-AdminAuditLogConfig -UnifiedAuditLogIngestionEnabled $true",
             ),
             None => Step::warning(
                 "audit",
                 "AuditOff",
-                "nothing was published in the last 24 hours: a new subscription takes up to 12; if it is older, run Get-AdminAuditLogConfig | Format-List UnifiedAuditLogIngestionEnabled in Exchange Online PowerShell",
+                "nothing was published in the last 24 hours: a new subscription takes up to 12; if it is older, run Get-AdminAuditLogConfig | Format-List UnifiedAuditLogIngestionEnabled in Exchange Online PowerShell, and if that says False, Set-AdminAuditLogConfig -UnifiedAuditLogIngestionEnabled $true",
             ),
         });
     }

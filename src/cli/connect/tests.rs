@@ -214,7 +214,7 @@ async fn the_first_line_says_what_to_do_about_the_tenant() {
     let line = first_line(service, vec![], same).await;
     assert_eq!(
         line,
-        "warning: source `contoso`, audit: whether it is on is seen only when a subscription is started: `auditferry subscriptions start` does, and says; or run Get-AdminAuditLogConfig | Format-List UnifiedAuditLogIngestionEnabled in Exchange Online PowerShell [AuditOff]"
+        "warning: source `contoso`, audit: whether it is on is seen only when a subscription is started: `auditferry subscriptions start` does, and says; or run Get-AdminAuditLogConfig | Format-List UnifiedAuditLogIngestionEnabled in Exchange Online PowerShell, and if that says False, Set-AdminAuditLogConfig -UnifiedAuditLogIngestionEnabled $true [AuditOff]"
     );
 
     let line = first_line(tenant(|tenant| tenant.region_sub_scope = "GCC".into()), vec![], same).await;
@@ -261,7 +261,7 @@ async fn the_first_line_says_what_to_do_about_the_way() {
         (
             "manage",
             connect("TlsIssuer", "the server's certificate has an unknown issuer"),
-            "error: source `contoso`, api host: listing subscriptions failed at https://manage.office.com: the server's certificate has an unknown issuer; put the certificate of that authority into a file and name it in `ca` of this source; a private CA is in the way: the certificate is for `CN=manage` and was issued by `CN=Contoso Web Gateway` [TlsIssuer]",
+            "error: source `contoso`, api host: listing subscriptions failed at https://manage.office.com: the server's certificate has an unknown issuer; put the certificate of that authority into a file and name it in `ca` of this source; a private CA may be in the way: the certificate is for `CN=manage` and was issued by `CN=Contoso Web Gateway` [TlsIssuer]",
         ),
         (
             "login",
@@ -312,7 +312,10 @@ async fn an_address_that_is_taken_is_said() {
     let address = taken.local_addr().unwrap();
     let line = first_line(tenant(|_| {}), vec![], |text| text.replace("127.0.0.1:0", &address.to_string())).await;
     assert!(line.starts_with(&format!("error: agent, listen: agent.listen {address} can't be used: ")), "{line}");
-    assert!(line.ends_with("is another program there? [ListenTaken]"), "{line}");
+    assert!(
+        line.ends_with("is another program there? end it, or give agent.listen another port [ListenTaken]"),
+        "{line}"
+    );
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ async fn of_ledger(dir: &Path, config: Option<&Config>, now: Timestamp) -> Vec<P
         }
     }
     for (name, json) in [("status.json", true), ("status.txt", false)] {
-        let text = status::render(dir, json, now.as_millisecond()).await.map(|(text, _)| text);
+        let text = status::render(dir, json, now.as_millisecond(), status::LATELY).await.map(|(text, _)| text);
         parts.push((name.to_owned(), text.unwrap_or_else(|error| format!("{error}\n"))));
     }
     if let Some(config) = config {

@@ -39,14 +39,21 @@ impl Scrub {
     }
 }
 
-/// What a secret looks like where another program has logged a request or a configuration: in JSON, in an address or a form
-/// (RFC 3986 §2.1), in Base64 (RFC 4648 §4 and §5), the last also as a part of something longer, as of `user:password`.
+/// What a secret looks like where another program has logged a request or a configuration: in JSON, in an address or a form, in
+/// Base64 (RFC 4648 §4 and §5), the last also as a part of something longer, as of `user:password`.
 fn encoded(value: &str) -> Vec<String> {
-    let json = serde_json::Value::from(value).to_string();
-    let form: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-    let address = form.replace('+', "%20");
-    let mut forms =
-        vec![json.trim_matches('"').to_owned(), lower_escapes(&form), lower_escapes(&address), form, address];
+    let mut forms = vec![form_urlencoded::byte_serialize(value.as_bytes()).collect()];
+    // what stays as it is differs: forms, RFC 3986 §2.3, encodeURIComponent, encodeURI
+    for plain in ["*-._", "-._~", "-._~!'()*", "-._~!'()*;/?:@&=+$,#"] {
+        forms.push(in_address(value, plain));
+    }
+    // as short as JSON may be; with the slash escaped; then what Python, Go and .NET write
+    for (ascii, signs) in [(false, ""), (true, ""), (false, "&<>"), (true, "&<>"), (true, "&<>'+`\"")] {
+        let json: String = value.chars().map(|c| in_json(c, ascii, signs)).collect();
+        forms.extend([json.replace('/', "\\/"), json]);
+    }
+    let lower: Vec<String> = forms.iter().map(|form| lower_escapes(&lower_escapes(form, "%", 2), "\\u", 4)).collect();
+    forms.extend(lower);
     for before in 0..3 {
         let bytes = [&vec![0; before], value.as_bytes()].concat();
         // the characters that hold nothing of its neighbours
@@ -59,13 +66,29 @@ fn encoded(value: &str) -> Vec<String> {
     forms
 }
 
-/// `%3D` as `%3d`.
-fn lower_escapes(text: &str) -> String {
-    let mut parts = text.split('%');
+fn in_address(value: &str, plain: &str) -> String {
+    let byte = |byte: u8| match char::from(byte) {
+        c if c.is_ascii_alphanumeric() || plain.contains(c) => c.to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    value.bytes().map(byte).collect()
+}
+
+fn in_json(c: char, ascii: bool, signs: &str) -> String {
+    if signs.contains(c) || (ascii && !c.is_ascii()) {
+        return c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04X}")).collect();
+    }
+    let quoted = serde_json::Value::from(c.to_string()).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// `%3D` as `%3d`: the digits behind each `escape` in lower case.
+fn lower_escapes(text: &str, escape: &str, digits: usize) -> String {
+    let mut parts = text.split(escape);
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let (digits, rest) = part.split_at(part.len().min(2));
-        out = out + "%" + &digits.to_ascii_lowercase() + rest;
+        let end = part.char_indices().nth(digits).map_or(part.len(), |(at, _)| at);
+        out = out + escape + &part[..end].to_ascii_lowercase() + &part[end..];
     }
     out
 }
@@ -117,6 +140,14 @@ mod tests {
             SECRET.to_owned(),
             r#""password":"hün/ter\\2+ \"x\"?>~""#.to_owned(),
             "client_secret=h%C3%BCn%2Fter%5C2%2B+%22x%22%3F%3E%7E&grant".to_owned(),
+            // as RFC 3986 has it; and what a browser makes of a whole address
+            "client_secret=h%C3%BCn%2Fter%5C2%2B%20%22x%22%3F%3E~&grant".to_owned(),
+            "client_secret=h%C3%BCn/ter%5C2+%20%22x%22?%3E~".to_owned(),
+            // Python's JSON, PHP's, Go's, .NET's
+            r#""h\u00fcn/ter\\2+ \"x\"?>~""#.to_owned(),
+            r#""h\u00fcn\/ter\\2+ \"x\"?>~""#.to_owned(),
+            r#""hün/ter\\2+ \"x\"?\u003e~""#.to_owned(),
+            r#""h\u00FCn/ter\\2\u002B \u0022x\u0022?\u003E~""#.to_owned(),
             "client_secret=h%c3%bcn%2fter%5c2%2b%20%22x%22%3f%3e%7e&grant".to_owned(),
             standard.encode(SECRET),
             url_safe.encode(SECRET),

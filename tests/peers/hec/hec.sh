@@ -8,14 +8,13 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 engine=${TENZIR:?the folder of the program}/tenzir/bundled/libexec/tenzir-engine
 command=$1 dir=${2:-}
-pid() { cat "$dir/pid" 2>/dev/null || echo none; }
-alive() { grep -qa "$dir/hec.tql" "/proc/$(pid)/cmdline" 2>/dev/null; }
-listens() { grep -q "^ *[0-9]*: 0100007F:$(printf %04X "$1") 00000000:0000 0A" /proc/net/tcp; }
+mark=$dir/hec.tql
+. "$here/../processes.sh"
 
 start() {
   ! alive || return 0
-  local port=$1 host=127.0.0.1:$1 tls='' tries=0
-  if listens "$port"; then echo "port $port is taken by another program" >&2; exit 1; fi
+  local port=$1 host=127.0.0.1:$1 tls=''
+  free "$port"
   if [ $# -eq 3 ]; then host=https://$host tls=", tls={certfile: \"$2\", keyfile: \"$3\"}"; fi
   mkdir -p "$dir"
   printf 'accept_splunk "%s", hec_token="%s"%s\nto_file "%s/events.ndjson", append=true {\n  write_ndjson\n}\n' "$host" "$HEC_TOKEN" "$tls" "$dir" >"$dir/hec.tql"
@@ -23,27 +22,7 @@ start() {
   HOME=$dir TMPDIR=$dir XDG_STATE_HOME=$dir/state XDG_CACHE_HOME=$dir/cache "$engine" --bare-mode --color=never \
     --caf.middleman.enable-automatic-connections=false -d "$dir/state" --cache-directory="$dir/cache" -f "$dir/hec.tql" >>"$dir/log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
-  until listens "$port"; do
-    tries=$((tries + 1))
-    if [ $tries -ge 600 ] || ! kill -0 "$(pid)" 2>/dev/null; then
-      echo "the HEC receiver did not start:" >&2
-      tail -5 "$dir/log" >&2
-      halt KILL
-      exit 1
-    fi
-    sleep 0.1
-  done
-}
-
-halt() { # signal; after 20 s it is killed
-  local tries=0
-  if alive; then kill "-$1" "$(pid)"; fi
-  while alive; do
-    tries=$((tries + 1))
-    [ $tries -lt 200 ] || kill -KILL "$(pid)"
-    sleep 0.1
-  done
-  rm -f "$dir/pid"
+  started "the HEC receiver" 60 "$dir/log" listens "$port"
 }
 
 case $command in

@@ -14,12 +14,12 @@ shift 2 || shift
 # compiling less halves the processor time of a start
 java_() { java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx512m -Dorg.slf4j.simpleLogger.defaultLogLevel="$level" -cp "$libs/*" "$@"; }
 level=error
-pid() { cat "$dir/pid" 2>/dev/null || echo none; }
-alive() { grep -qa "$dir/server.properties" "/proc/$(pid)/cmdline" 2>/dev/null; }
+mark=$dir/server.properties
+. "$here/../processes.sh"
 
 start() {
   ! alive || return 0
-  local scram=() user tries=0
+  local scram=() user
   mkdir -p "$dir"
   sh "$here/../mkca.sh" "$dir/../pki"
   local pki
@@ -37,27 +37,7 @@ start() {
   java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx512m -Djava.io.tmpdir="$dir" -cp "$libs/*" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
     -Dorg.slf4j.simpleLogger.log.kafka.server=info kafka.Kafka "$dir/server.properties" >"$dir/broker.log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
-  until grep -q 'Kafka Server started' "$dir/broker.log"; do
-    tries=$((tries + 1))
-    if [ $tries -ge 1200 ] || ! kill -0 "$(pid)" 2>/dev/null; then
-      echo "Kafka did not start:" >&2
-      grep -v ' INFO ' "$dir/broker.log" | head -20 >&2
-      halt KILL
-      exit 1
-    fi
-    sleep 0.1
-  done
-}
-
-halt() { # signal; after 30 s it is killed
-  local tries=0
-  if alive; then kill "-$1" "$(pid)"; fi
-  while alive; do
-    tries=$((tries + 1))
-    [ $tries -lt 300 ] || kill -KILL "$(pid)"
-    sleep 0.1
-  done
-  rm -f "$dir/pid"
+  started Kafka 120 "$dir/broker.log" grep -q 'Kafka Server started' "$dir/broker.log"
 }
 
 case $command in
