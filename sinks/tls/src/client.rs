@@ -73,7 +73,7 @@ impl Inspection {
         let no_roots = no_roots.filter(|_| roots.is_empty());
         let inner = if roots.is_empty() { None } else { Some(verifier(roots)?) };
         let refused = Arc::new(Refused::default());
-        let keeper = Keeper { inner, target: Some(target), refused: refused.clone() };
+        let keeper = Keeper { inner, name: None, target: Some(target), refused: refused.clone() };
         let config = builder(keeper)?.with_no_client_auth();
         Ok(Inspection { client: Client::new(config, refused), no_roots })
     }

@@ -17,7 +17,6 @@ mod explain;
 mod pem;
 mod roots;
 mod shown;
-mod verifier;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -114,18 +113,14 @@ impl Tls {
             Some(path) => roots::of(path, pem::certificates(path, &env.file(path).await?)?)?,
             None => roots::system().await?,
         };
-        let verifier = client::verifier(roots)?;
-        let verifier = match &self.server_name {
-            Some(name) => {
-                let name = ServerName::try_from(name.clone());
-                // `read` has looked at it; said again rather than assumed
-                let name = name.map_err(|error| Cause(format!("server_name can't be used: {error}")))?;
-                verifier::named(verifier, name)
-            }
-            None => verifier,
-        };
+        let name = self.server_name.as_ref().map(|name| {
+            // `read` has looked at it; said again rather than assumed
+            ServerName::try_from(name.clone()).map_err(|error| Cause(format!("server_name can't be used: {error}")))
+        });
         let refused = Arc::new(Refused::default());
-        let config = client::builder(Keeper { inner: Some(verifier), target: None, refused: refused.clone() })?;
+        let inner = Some(client::verifier(roots)?);
+        let config =
+            client::builder(Keeper { inner, name: name.transpose()?, target: None, refused: refused.clone() })?;
         let config = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
                 let chain = pem::certificates(certificate, &env.file(certificate).await?)?;

@@ -127,6 +127,8 @@ impl Refused {
 pub(crate) struct Keeper {
     /// `None`: nobody is trusted.
     pub inner: Option<Arc<dyn ServerCertVerifier>>,
+    /// The name that a certificate must be for; `None`: the one connected to.
+    pub name: Option<ServerName<'static>>,
     /// The one peer to look at: refused even where it is trusted. A peer of another name (a proxy that is reached by TLS) is only let through, or not.
     pub target: Option<ServerName<'static>>,
     pub refused: Arc<Refused>,
@@ -147,9 +149,10 @@ impl ServerCertVerifier for Keeper {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let name = self.name.as_ref().unwrap_or(server_name);
         let judged = self
             .inner()
-            .and_then(|inner| inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now));
+            .and_then(|inner| inner.verify_server_cert(end_entity, intermediates, name, ocsp_response, now));
         let is_target = self.target.as_ref().is_none_or(|target| target == server_name);
         let why = match judged {
             Ok(_) if is_target && self.target.is_some() => CertificateError::ApplicationVerificationFailure.into(),
