@@ -90,7 +90,9 @@ fn killed_again_and_again_every_record_reaches_five_sinks() {
         assert!(*repeats <= flight.min(left), "{name}");
     }
     assert_eq!(stage.status().unwrap()["closed"], true);
-    assert!(with_pending * 10 + 10 >= kills * 9, "the kills missed the moments that matter");
+    // of few kills one may miss by luck
+    let enough = if kills < 20 { kills - 1 } else { (kills * 9).div_ceil(10) };
+    assert!(with_pending >= enough, "the kills missed the moments that matter");
 }
 
 /// Nothing more is published, an agent delivers the rest, and both end; the ids of what was published.
