@@ -18,10 +18,10 @@ use tokio::net::TcpListener;
 use crate::{
     activity::Activity,
     agent::millis,
-    ledger::{Ledger, LedgerError, Millis},
+    ledger::{Ledger, LedgerError},
     metrics, page,
     source::office365::Office365,
-    status::Snapshot,
+    status::{self, Snapshot},
     world::World,
 };
 
@@ -98,7 +98,7 @@ impl Admin {
         let known = self.activity.streams();
         let (mut streams, mut sources) = (BTreeMap::new(), Vec::new());
         for watched in &self.sources {
-            let allowed = 3 * watched.poll.as_millis() as Millis + 5 * 60_000;
+            let allowed = status::lately(watched.poll);
             let listed = |name: &String| known.get(name).and_then(|stream| stream.listed_at);
             let stale: Vec<&String> =
                 watched.streams.iter().filter(|name| listed(name).is_none_or(|at| now - at > allowed)).collect();

@@ -18,6 +18,11 @@ use crate::{
 /// After a start, streams that are not listed yet are no news for so long (milliseconds).
 const SETTLES: Millis = 5 * 60_000;
 
+/// A stream that is asked for so often is up to date while its last listing is no older than this (milliseconds): three polls, and time for a listing.
+pub fn lately(poll: std::time::Duration) -> Millis {
+    3 * poll.as_millis() as Millis + SETTLES
+}
+
 /// Everything that is rendered anywhere.
 #[derive(Clone, Debug)]
 pub struct Snapshot {

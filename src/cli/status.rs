@@ -10,7 +10,7 @@ use super::{
 use crate::{
     ledger::{Ledger, Millis, OpenError},
     status::{
-        Snapshot,
+        self, Snapshot,
         attention::{Attention, Urgency, attention, entries, headline},
         words,
     },
@@ -33,9 +33,8 @@ pub fn run(args: &StatusArgs, registry: &[SinkKind]) -> Exit {
         Ok(configured) => configured,
         Err(exit) => return exit,
     };
-    // as /readyz has it: three polls, and time for a listing
-    let polls = config.iter().flat_map(|config| &config.sources).map(|source| source.poll.as_millis() as Millis);
-    let lately = polls.max().map_or(LATELY, |poll| 3 * poll + SETTLES);
+    let polls = config.iter().flat_map(|config| &config.sources).map(|source| source.poll);
+    let lately = polls.max().map_or(LATELY, status::lately);
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
         Err(exit) => return exit,
@@ -51,8 +50,6 @@ pub fn run(args: &StatusArgs, registry: &[SinkKind]) -> Exit {
 
 /// Where no configuration tells how often streams are listed (milliseconds): AuditferryStreamStale goes by the same number.
 pub const LATELY: Millis = 15 * 60_000;
-/// Time that a listing may take (milliseconds).
-const SETTLES: Millis = 5 * 60_000;
 
 /// What the books say as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
