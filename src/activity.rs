@@ -1,7 +1,7 @@
 //! What the running agent knows beyond the ledger: pulses, attempts, last errors. Lost at a restart, and not missed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -12,6 +12,7 @@ use crate::{
     budget::Sizes,
     ledger::Millis,
     status::{Bounds, Configured},
+    underway::Underway,
 };
 
 /// A loop that has not turned for this long, and does not sleep until a time to come, hangs (milliseconds).
@@ -100,50 +101,6 @@ struct Known {
     sizes: Sizes,
     configured: BTreeMap<String, Configured>,
     bounds: Option<Bounds>,
-}
-
-/// Contents of which some sink has messages out or unsettled: a body dropped now would be fetched and sent once more.
-#[derive(Clone, Default)]
-pub struct Underway(Arc<Mutex<BTreeMap<i64, usize>>>);
-
-impl Underway {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, usize>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Holds these contents until what is returned is dropped.
-    pub fn hold(&self, contents: BTreeSet<i64>) -> Hold {
-        let mut held = self.lock();
-        for content in &contents {
-            *held.entry(*content).or_default() += 1;
-        }
-        Hold { contents, of: self.clone() }
-    }
-
-    /// All that are held now.
-    pub fn contents(&self) -> Vec<i64> {
-        self.lock().keys().copied().collect()
-    }
-}
-
-/// Ends when it is dropped.
-pub struct Hold {
-    contents: BTreeSet<i64>,
-    of: Underway,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let mut held = self.of.lock();
-        for content in &self.contents {
-            if let Some(holds) = held.get_mut(content) {
-                *holds -= 1;
-                if *holds == 0 {
-                    held.remove(content);
-                }
-            }
-        }
-    }
 }
 
 /// Shared by the loops, written by each for itself, read by whoever renders.
@@ -321,17 +278,5 @@ mod tests {
         }
         let failures = activity.fetch_failures();
         assert_eq!((failures.len(), failures["others"], failures["7"]), (CODES + 1, 900, 2));
-    }
-
-    #[test]
-    fn a_content_is_held_until_the_last_that_holds_it_is_gone() {
-        let underway = Underway::default();
-        let first = underway.hold([1, 2].into());
-        let second = underway.hold([2, 3].into());
-        assert_eq!(underway.contents(), [1, 2, 3]);
-        drop(first);
-        assert_eq!(underway.contents(), [2, 3], "another sink has messages of 2 out");
-        drop(second);
-        assert_eq!(underway.contents(), [0; 0]);
     }
 }

@@ -49,6 +49,7 @@ pub mod sinks;
 pub mod source;
 pub mod status;
 pub mod sweep;
+pub mod underway;
 pub mod world;
 
 /// Name and version as sinks, services and metrics see them.

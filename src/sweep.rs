@@ -142,12 +142,19 @@ impl Sweep {
             }
             let plan = self.activity.sizes(|sizes| budget::plan(&view.states(), view.total, self.body_budget, sizes));
             let Some(drop) = plan.drop else { break };
-            let but = self.activity.underway.contents();
             // what can be fetched again: a clock that was set back knows no expiry
             let now = millis(&self.world);
             let Some(heard) = self.heard(now) else { break };
-            let dropped = self.ledger.drop_from_back(drop.sink, drop.share, but, heard.max(now)).await?;
-            let Some((content, bytes)) = dropped else { break };
+            // asked in the transaction itself: until its turn comes on a slow disk, a sink may have begun with the body
+            let (underway, drops) = (self.activity.underway.clone(), self.activity.underway.drops());
+            let may_drop = move |content| underway.may_drop(content);
+            let dropped = self.ledger.drop_from_back(drop.sink, drop.share, may_drop, heard.max(now)).await;
+            std::mem::drop(drops);
+            if dropped.is_err() {
+                // what stays was left out by who read meanwhile
+                self.activity.hints.deliver.notify_waiters();
+            }
+            let Some((content, bytes)) = dropped? else { break };
             self.activity.sizes(|sizes| sizes.dropped(content, bytes));
             freed += bytes;
             self.pulse(Duration::ZERO);

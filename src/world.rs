@@ -211,6 +211,14 @@ impl Gate {
         }
     }
 
+    /// Waits as long as the crash test's disk takes to give what was read, which others may have changed meanwhile.
+    #[expect(clippy::disallowed_methods, reason = "the crash test's disk")]
+    pub async fn linger(&self, fault: Option<LedgerFault>) {
+        if let Some(LedgerFault::Slow(slow)) = fault {
+            tokio::time::sleep(slow).await;
+        }
+    }
+
     /// True when the named loop is to hang. Never in a build without feature `testing`.
     pub fn hangs(&self, name: &str) -> bool {
         cfg!(any(test, feature = "testing")) && self.keeper.as_ref().is_some_and(|keeper| keeper.hangs(name))

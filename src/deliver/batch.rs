@@ -12,12 +12,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::{
-    activity::Hold,
     codec::Codec,
     config::Filter,
     event::{self, Event},
     fetch::chunk::{self, Frame},
     ledger::{LedgerError, Millis, Piece},
+    underway::Hold,
 };
 
 use super::track::{Key, Settled, Tracks, Want};

@@ -18,7 +18,7 @@ use super::{
     verdict::Verdict,
     voice::Voice,
 };
-use crate::{activity::Hold, ledger::LedgerError};
+use crate::{ledger::LedgerError, underway::Hold};
 
 /// A sink that is open.
 pub(super) struct Open {

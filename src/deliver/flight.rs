@@ -6,7 +6,7 @@ use auditferry_contract::{Batch, Lost, Sink};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 
 use super::{track::Key, verdict::Verdict};
-use crate::{activity::Hold, ledger::Millis, world::World};
+use crate::{ledger::Millis, underway::Hold, world::World};
 
 /// What is known of a batch once its bytes are the sink's.
 pub(super) struct Flown {

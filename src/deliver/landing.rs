@@ -76,8 +76,14 @@ impl Deliver {
         course.crowded = !read.fresh;
         let mut pieces = read.pieces;
         let before = pieces.len();
-        let (mut again, mut later) = (false, Vec::new());
+        let contents = pieces.iter().map(|piece| piece.content).collect();
+        // until the batch that is made of them holds what is in it
+        let (_held, dropped) = read.reading.hold(contents);
+        let (mut again, mut later) = (!dropped.is_empty(), Vec::new());
         pieces.retain(|piece| {
+            if dropped.contains(&piece.content) {
+                return false;
+            }
             let admitted = course.tracks.admit(piece.content, piece.generation, piece.progress, piece.from);
             again |= admitted == Admitted::Again;
             if admitted == Admitted::Later {

@@ -9,6 +9,7 @@ use crate::{
     agent::millis,
     fetch::LIVE,
     ledger::{Ask, Ledger, LedgerError, Millis, Piece, Place},
+    underway::Reading,
 };
 
 /// Chunks read for one batch: a chunk is at most 256 KiB or one record, so this bounds what a batch holds in memory.
@@ -36,6 +37,8 @@ pub(super) struct Read {
     pub due: Vec<i64>,
     /// More is there than was read.
     pub cut: bool,
+    /// What is dropped while this lasts is not sent.
+    pub reading: Reading,
     turn: Turn,
 }
 
@@ -52,13 +55,24 @@ impl Deliver {
     ) -> BoxFuture<'static, Result<Read, LedgerError>> {
         let (ledger, sink, now) = (self.ledger.clone(), self.sink, millis(&self.world));
         let patient = trust.probes() || failures.is_multiple_of(2);
-        let (begun, due) = (tracks.begun(now, !patient), tracks.due(now, !patient));
+        let reading = self.activity.underway.reading();
+        let begun = |eager| leave_out(tracks.begun(now, eager), reading.left_out());
         // only after a failure is that read which waits for its time
-        let all = (patient && failures > 0).then(|| (tracks.begun(now, true), tracks.due(now, true)));
+        let all = (patient && failures > 0).then(|| (begun(true), tracks.due(now, true)));
+        let (begun, due) = (begun(!patient), tracks.due(now, !patient));
         let probe = trust.probes().then(|| trust.contents());
         async move {
-            let read =
-                Read { pieces: Vec::new(), now, eager: !patient, most: usize::MAX, fresh, due, cut: false, turn };
+            let read = Read {
+                pieces: Vec::new(),
+                now,
+                eager: !patient,
+                most: usize::MAX,
+                fresh,
+                due,
+                cut: false,
+                reading,
+                turn,
+            };
             if let Some(refused) = probe {
                 return probing(&ledger, sink, refused, begun, read).await;
             }
@@ -73,6 +87,14 @@ impl Deliver {
         }
         .boxed()
     }
+}
+
+/// As if all of these contents were out.
+fn leave_out(mut begun: Vec<(i64, i64)>, contents: &[i64]) -> Vec<(i64, i64)> {
+    begun.retain(|(content, _)| contents.binary_search(content).is_err());
+    begun.extend(contents.iter().map(|content| (*content, i64::MAX)));
+    begun.sort_unstable();
+    begun
 }
 
 impl Read {
@@ -123,4 +145,19 @@ async fn next(ledger: &Ledger, sink: i64, begun: Vec<(i64, i64)>, mut read: Read
 pub(super) fn until_due(tracks: &Tracks, now: Millis) -> Option<Duration> {
     let due = tracks.next_due()?;
     Some(Duration::from_millis((due - now).clamp(0, 600_000) as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_being_dropped_is_read_as_if_all_of_it_were_out() {
+        let left_out = leave_out(vec![(2, 5), (4, 0), (7, 1)], &[1, 4]);
+        assert_eq!(
+            left_out,
+            [(1, i64::MAX), (2, 5), (4, i64::MAX), (7, 1)],
+            "in the order of contents, as the ledger wants it"
+        );
+    }
 }

@@ -99,27 +99,17 @@ impl Ledger {
     }
 
     /// Drops one body from the back of what `sink` is owed: not begun by any sink, fetchable again, and not needed by one
-    /// that has less than `share` bytes before it, or no other; none of `but`. Returns which, and the bytes freed.
+    /// that has less than `share` bytes before it, or no other. `may_drop` is asked of each such body in the transaction, from the newest on, and the
+    /// first that it gives up goes. Returns which, and the bytes freed.
     pub async fn drop_from_back(
         &self,
         sink: i64,
         share: u64,
-        but: Vec<i64>,
+        may_drop: impl Fn(i64) -> bool + Send + 'static,
         now: Millis,
     ) -> Result<Option<(i64, u64)>, LedgerError> {
         self.write("drop body", move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT c.id, c.bytes FROM delivery d JOIN content c ON c.id = d.content JOIN stream s ON s.id = c.stream
-                 WHERE d.sink = ?1 AND d.ready = 1 AND d.lost = 0 AND s.origin = 'listed' AND c.expires > ?3
-                   AND c.id NOT IN (SELECT value FROM json_each(?4))
-                   AND NOT EXISTS (SELECT 1 FROM delivery o WHERE o.content = c.id AND o.lost = 0 AND o.progress > 0)
-                   AND NOT EXISTS (SELECT 1 FROM delivery o JOIN sink k ON k.id = o.sink WHERE o.content = c.id AND o.lost = 0 AND (k.ahead < ?2 OR k.ahead <= c.bytes))
-                 ORDER BY d.created DESC, d.content DESC LIMIT 1",
-            )?;
-            let found: Vec<(i64, i64)> = statement
-                .query_map(params![sink, share as i64, now, format!("{but:?}")], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<rusqlite::Result<_>>()?;
-            let Some(&(content, bytes)) = found.first() else { return Ok(None) };
+            let Some((content, bytes)) = last(connection, sink, share, now, may_drop)? else { return Ok(None) };
             connection
                 .prepare_cached("UPDATE sink SET ahead = ahead - ?2 WHERE id IN (SELECT sink FROM delivery WHERE content = ?1 AND lost = 0)")?
                 .execute([content, bytes])?;
@@ -132,4 +122,29 @@ impl Ledger {
         })
         .await
     }
+}
+
+/// The last body that may be dropped, and its bytes.
+fn last(
+    connection: &Connection,
+    sink: i64,
+    share: u64,
+    now: Millis,
+    may_drop: impl Fn(i64) -> bool,
+) -> rusqlite::Result<Option<(i64, i64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT c.id, c.bytes FROM delivery d JOIN content c ON c.id = d.content JOIN stream s ON s.id = c.stream
+         WHERE d.sink = ?1 AND d.ready = 1 AND d.lost = 0 AND s.origin = 'listed' AND c.expires > ?3
+           AND NOT EXISTS (SELECT 1 FROM delivery o WHERE o.content = c.id AND o.lost = 0 AND o.progress > 0)
+           AND NOT EXISTS (SELECT 1 FROM delivery o JOIN sink k ON k.id = o.sink WHERE o.content = c.id AND o.lost = 0 AND (k.ahead < ?2 OR k.ahead <= c.bytes))
+         ORDER BY d.created DESC, d.content DESC",
+    )?;
+    let mut rows = statement.query(params![sink, share as i64, now])?;
+    while let Some(row) = rows.next()? {
+        let content = row.get(0)?;
+        if may_drop(content) {
+            return Ok(Some((content, row.get(1)?)));
+        }
+    }
+    Ok(None)
 }

@@ -148,13 +148,13 @@ impl Engine {
                 if !gate.is_alive() {
                     return Err(LedgerError::Dead);
                 }
-                if let Some(error) =
-                    refused(gate.fault("read").filter(|fault| !matches!(fault, LedgerFault::Locked(_))))
-                {
+                let fault = gate.fault("read").filter(|fault| !matches!(fault, LedgerFault::Locked(_)));
+                if let Some(error) = refused(fault) {
                     return Err(error);
                 }
-                let connection = lock(shared)?;
-                work(&connection)
+                let result = work(&*lock(shared)?);
+                gate.linger(fault).await;
+                result
             }
             Engine::Thread { .. } => {
                 let engine = Arc::clone(self);

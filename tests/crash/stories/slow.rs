@@ -105,3 +105,32 @@ fn the_past_of_a_stream_delays_no_live_event_of_another_at_a_slow_sink() {
     let sink = SinkPlan { script: Some((Arc::new(script), limits)), ..SinkPlan::fake("siem") };
     the_second_stream_is_in_time(&mut stage, &[sink]);
 }
+
+/// One sink is down and its backlog does not fit; a body is dropped or sent, never both, however long the disk takes to do or to read what it was asked.
+#[test]
+fn what_is_on_its_way_is_not_dropped_though_the_disk_is_slow() {
+    for (call, every, slow) in [("", 9, 2_205), ("drop body", 1, 4_000), ("read", 3, 3_000)] {
+        let mut profile = calm(MINUTE, 3 * HOUR);
+        profile.tenants[0].records_per_content = 20;
+        profile.tenants[0].end = Some(after(&profile, 2 * HOUR));
+        let mut stage = Stage::new(profile);
+        stage.start = 3 * HOUR;
+        stage.body_budget = 40_000;
+        let fault = LedgerFault::Slow(Duration::from_millis(slow));
+        let broken = vec![Broken { from: stage.now(), until: Millis::MAX, call, every, fault }];
+        let keeper = Arc::new(Keeper::with(Kill::Never, None, Some(Watch { broken, ..Watch::of(&stage) })));
+        let script = Arc::new(Script::default());
+        let limits = Limits { batch_messages: 20, in_flight: 1, settle: Duration::from_secs(10), ..Limits::default() };
+        let siem = SinkPlan { script: Some((script, limits)), ..SinkPlan::fake("siem") };
+        let sinks = [siem, SinkPlan::fake("lake")];
+        stage.destination("lake").block(true);
+        stage.live(&keeper, &sinks, 12 * HOUR, |_| false).unwrap();
+        let dropped = "SELECT ifnull(sum(generation), 0) FROM content";
+        let dropped: i64 = checks::sql(&stage, dropped, |row| row.get(0)).unwrap();
+        let taken = stage.taken("siem").len();
+        println!("{taken} records taken, {dropped} bodies dropped, every {every} call {call:?} slow by {slow} ms");
+        assert!(dropped > 20, "{dropped} bodies were dropped");
+        assert_eq!(missing(&stage, "siem", &published(&stage)), Vec::<String>::new());
+        arrived_once(&stage, "siem");
+    }
+}
