@@ -145,13 +145,11 @@ impl Sweep {
             // what can be fetched again: a clock that was set back knows no expiry
             let now = millis(&self.world);
             let Some(heard) = self.heard(now) else { break };
-            // asked in the transaction itself: until its turn comes on a slow disk, a sink may have begun with the body
-            let (underway, drops) = (self.activity.underway.clone(), self.activity.underway.drops());
-            let may_drop = move |content| underway.may_drop(content);
-            let dropped = self.ledger.drop_from_back(drop.sink, drop.share, may_drop, heard.max(now)).await;
-            std::mem::drop(drops);
-            if dropped.is_err() {
-                // what stays was left out by who read meanwhile
+            let underway = self.activity.underway.clone();
+            let drops = underway.drops();
+            let dropped = self.ledger.drop_from_back(drop.sink, drop.share, underway, heard.max(now)).await;
+            if drops.end() {
+                // it may be there, after all, or again
                 self.activity.hints.deliver.notify_waiters();
             }
             let Some((content, bytes)) = dropped? else { break };

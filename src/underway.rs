@@ -15,6 +15,8 @@ struct Contents {
     held: BTreeMap<i64, usize>,
     /// The transactions that drop these have not ended.
     dropping: BTreeSet<i64>,
+    /// Somebody who reads has left out some of those.
+    left_out: bool,
     /// For each reading under way, what was dropped since it began.
     readings: BTreeMap<u64, BTreeSet<i64>>,
     last: u64,
@@ -40,6 +42,7 @@ impl Underway {
         let known = &mut *self.lock();
         known.last += 1;
         known.readings.insert(known.last, BTreeSet::new());
+        known.left_out |= !known.dropping.is_empty();
         Reading { number: known.last, left_out: known.dropping.iter().copied().collect(), of: self.clone() }
     }
 
@@ -48,8 +51,13 @@ impl Underway {
         Drops(self.clone())
     }
 
-    /// Whether this body may be dropped now; then it is, as far as those are concerned who read.
-    pub fn may_drop(&self, content: i64) -> bool {
+    /// All that are held now.
+    pub fn held(&self) -> Vec<i64> {
+        self.lock().held.keys().copied().collect()
+    }
+
+    /// This body is dropped, by the transaction that asks; false: it is held, and stays.
+    pub fn give_up(&self, content: i64) -> bool {
         let known = &mut *self.lock();
         if known.held.contains_key(&content) {
             return false;
@@ -118,8 +126,17 @@ impl Drop for Reading {
     }
 }
 
-/// Transactions that drop bodies; when this is dropped, they have ended, and whoever reads sees what became of them.
+/// A transaction that drops bodies. When this is dropped the transaction has ended, or the whole agent has.
 pub struct Drops(Underway);
+
+impl Drops {
+    /// The transaction has ended. True: somebody has left out a body because of it, and is to look again.
+    pub fn end(self) -> bool {
+        let known = &mut *self.0.lock();
+        known.dropping.clear();
+        std::mem::take(&mut known.left_out)
+    }
+}
 
 impl Drop for Drops {
     fn drop(&mut self) {
@@ -136,7 +153,7 @@ mod tests {
         let underway = Underway::default();
         let first = underway.hold([1, 2].into());
         let second = underway.hold([2, 3].into());
-        let droppable = || (1..=3).filter(|content| underway.may_drop(*content)).collect::<Vec<_>>();
+        let droppable = || (1..=3).filter(|content| underway.give_up(*content)).collect::<Vec<_>>();
         assert_eq!(droppable(), [0; 0]);
         drop(first);
         assert_eq!(droppable(), [1], "another sink has messages of 2 out");
@@ -148,16 +165,16 @@ mod tests {
     fn what_was_dropped_while_it_was_read_is_not_sent() {
         let underway = Underway::default();
         let drops = underway.drops();
-        assert!(underway.may_drop(1));
+        assert!(underway.give_up(1));
         let reading = underway.reading();
         assert_eq!(reading.left_out(), [1], "the COMMIT may be seconds away");
-        assert!(underway.may_drop(2));
-        drop(drops);
+        assert!(underway.give_up(2));
+        assert!(drops.end(), "and so it is told to look again");
         let (hold, gone) = reading.hold([2, 3].into());
         assert_eq!(gone, [2].into(), "its COMMIT may have been before or after the body was read");
-        assert!(!underway.may_drop(3), "it goes out");
+        assert!(!underway.give_up(3), "it goes out");
         drop((hold, reading));
-        assert!(underway.may_drop(3));
+        assert!(underway.give_up(3));
     }
 
     #[test]
@@ -165,7 +182,7 @@ mod tests {
         let underway = Underway::default();
         for content in 0..100 {
             let (drops, reading) = (underway.drops(), underway.reading());
-            assert!(underway.may_drop(content));
+            assert!(underway.give_up(content));
             drop((drops, reading));
         }
         let known = underway.lock();

@@ -63,7 +63,7 @@ impl Deliver {
                 course.tracks.confirmed(step);
             } else {
                 course.tracks.forget(step.content);
-                course.idle = false;
+                course.look();
             }
         }
         if confirmed.refused > 0 {
@@ -71,7 +71,9 @@ impl Deliver {
             self.say(course.voice.quarantined(confirmed.refused, millis(&self.world)));
         }
         // what is held back may be all that is left; and there is room in the memory again
-        course.idle &= !course.trust.holds() && !course.crowded;
+        if course.trust.holds() || course.crowded {
+            course.look();
+        }
         // room for other bodies
         self.activity.hints.fetch.notify_one();
     }

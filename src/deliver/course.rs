@@ -91,6 +91,8 @@ pub(super) struct Course {
     pub closing: Option<BoxFuture<'static, bool>>,
     /// Nothing was left to send at the last look.
     pub idle: bool,
+    /// There may be more since the look that is under way began: it is not the last.
+    pub missed: bool,
     /// That look left out what was never handed out: the memory was full.
     pub crowded: bool,
     /// What the other sinks hear of it when it is blocked.
@@ -132,6 +134,7 @@ impl Course {
             ending: None,
             closing: None,
             idle: false,
+            missed: false,
             crowded: false,
             block: Block::default(),
             voice: Voice::default(),
@@ -169,6 +172,12 @@ impl Course {
             }
             () = once(&mut self.ledger_pause) => Event::Continue,
         }
+    }
+
+    /// There may be something to send: the ledger is looked at again, also when a look that is under way finds nothing.
+    pub fn look(&mut self) {
+        self.idle = false;
+        self.missed = self.reading.is_some();
     }
 
     /// No new batch starts on this sink. The first failure says why; one that a person must mend says more.

@@ -79,7 +79,7 @@ impl Deliver {
         let contents = pieces.iter().map(|piece| piece.content).collect();
         // until the batch that is made of them holds what is in it
         let (_held, dropped) = read.reading.hold(contents);
-        let (mut again, mut later) = (!dropped.is_empty(), Vec::new());
+        let (mut again, mut later) = (!dropped.is_empty() || std::mem::take(&mut course.missed), Vec::new());
         pieces.retain(|piece| {
             if dropped.contains(&piece.content) {
                 return false;
@@ -91,6 +91,7 @@ impl Deliver {
             }
             admitted == Admitted::Yes
         });
+        later.extend(read.reading.left_out());
         course.tracks.later(&later, read.now);
         if pieces.is_empty() {
             // what should have been there and is not will not come: waiting for its time would never end
@@ -101,7 +102,8 @@ impl Deliver {
                 course.tracks.later(&read.due, now);
             }
             course.idle = !again && !gone;
-            if course.idle && before == 0 && course.flight.is_empty() && course.confirming.is_none() {
+            let all = read.reading.left_out().is_empty();
+            if course.idle && absent && all && course.flight.is_empty() && course.confirming.is_none() {
                 self.nothing_else(course);
             }
             return Ok(());
@@ -110,7 +112,7 @@ impl Deliver {
             Choice { tracks: &course.tracks, now: read.now, eager: read.eager, most: read.most, fresh: read.fresh };
         let mut made = batch::make(&pieces, &self.codec, &self.filter, &self.limits, &choice)?;
         if made.messages.is_empty() {
-            course.idle = made.is_empty();
+            course.idle = made.is_empty() && !again;
             self.activity.sink(&self.name, |known| known.unreadable += made.unreadable);
             made.start(&mut course.tracks);
             return Ok(());
@@ -238,7 +240,7 @@ impl Deliver {
         if verdict.refused {
             // it looked at the messages, so it is in order: the others go on
             let _ = self.pause_after(course, &verdict);
-            course.idle = false;
+            course.look();
             return;
         }
         // what settles is in doubt from now on, and no timer may prove it while the other calls end

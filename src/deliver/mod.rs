@@ -85,6 +85,9 @@ impl Deliver {
         let woken = self.activity.hints.deliver.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
+        // one for the whole turn: what happens meanwhile must not put it off
+        let tick = self.world.sleep(TICK);
+        tokio::pin!(tick);
         loop {
             self.start(course)?;
             // after a failure was weighed, which is done in `start` once nothing runs any more
@@ -96,13 +99,13 @@ impl Deliver {
                 () = stop.wait() => return Ok(()),
                 event = course.next() => event,
                 () = &mut woken => Event::Woken,
-                () = self.world.sleep(TICK) => Event::Woken,
+                () = &mut tick => Event::Woken,
             };
             let woken = matches!(event, Event::Woken);
             self.happened(course, event)?;
             if woken {
                 // at the latest now the ledger is looked at again
-                course.idle = false;
+                course.look();
                 return Ok(());
             }
             self.pulse();
@@ -126,6 +129,8 @@ impl Deliver {
         self.say(course.voice.ledger_fails(&words, millis(&self.world)));
         self.activity.ledger_error(Some(words));
         course.ledger_pause = Some(self.sleep(LEDGER_PAUSE));
+        // a hint may have come with the error
+        course.look();
     }
 
     fn sleep(&self, time: Duration) -> futures_util::future::BoxFuture<'static, ()> {

@@ -109,7 +109,7 @@ impl Deliver {
             return;
         }
         course.room = Room::default();
-        course.idle = false;
+        course.look();
         if course.failures == 0 && course.ending.is_none() {
             self.works(course, Voice::has_room);
         }

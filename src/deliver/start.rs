@@ -180,7 +180,7 @@ impl Deliver {
         course.made = None;
         course.opening = None;
         course.watching = None;
-        course.idle = false;
+        course.look();
         let Some(Open { sink, lost }) = course.open.take() else { return };
         drop(lost);
         if !self.world.gate.in_place() {

@@ -56,10 +56,16 @@ impl Deliver {
         let (ledger, sink, now) = (self.ledger.clone(), self.sink, millis(&self.world));
         let patient = trust.probes() || failures.is_multiple_of(2);
         let reading = self.activity.underway.reading();
-        let begun = |eager| leave_out(tracks.begun(now, eager), reading.left_out());
+        let left_out = reading.left_out();
+        let begun = |eager| leave_out(tracks.begun(now, eager), left_out);
+        let due = |eager| {
+            let mut due = tracks.due(now, eager);
+            due.retain(|content| left_out.binary_search(content).is_err());
+            due
+        };
         // only after a failure is that read which waits for its time
-        let all = (patient && failures > 0).then(|| (begun(true), tracks.due(now, true)));
-        let (begun, due) = (begun(!patient), tracks.due(now, !patient));
+        let all = (patient && failures > 0).then(|| (begun(true), due(true)));
+        let (begun, due) = (begun(!patient), due(!patient));
         let probe = trust.probes().then(|| trust.contents());
         async move {
             let read = Read {

@@ -3,7 +3,10 @@
 use auditferry_contract::EventId;
 
 use super::*;
-use crate::fetch::chunk::{ChunkBuilder, Frame};
+use crate::{
+    fetch::chunk::{ChunkBuilder, Frame},
+    underway::Underway,
+};
 
 pub(super) const T: Millis = 1_700_000_000_000;
 pub(super) const HOUR: Millis = 3_600_000;
@@ -76,7 +79,7 @@ impl Story {
     pub(super) async fn drop_last(&self, sink: i64) -> Option<(i64, u64)> {
         let add = |bytes: i64| self.memory.with(|c| c.execute("UPDATE sink SET ahead = ahead + ?1", [bytes])).unwrap();
         add(1 << 20);
-        let dropped = self.ledger.drop_from_back(sink, 0, |_| true, T).await.unwrap();
+        let dropped = self.ledger.drop_from_back(sink, 0, Underway::default(), T).await.unwrap();
         add(-(1 << 20));
         dropped
     }
@@ -238,18 +241,18 @@ async fn the_only_body_that_a_sink_has_and_what_is_on_its_way_stay() {
     let a = story.sinks[0].id;
     story.admit("one", T - 2 * HOUR).await;
     story.store("one", &[1, 2]).await;
-    assert_eq!(story.ledger.drop_from_back(a, 0, |_| true, T).await.unwrap(), None, "it has no other");
+    assert_eq!(story.ledger.drop_from_back(a, 0, Underway::default(), T).await.unwrap(), None, "it has no other");
     story.admit("two", T - HOUR).await;
     story.store("two", &[3, 4]).await;
     let (one, two) = (story.id("one"), story.id("two"));
-    assert_eq!(
-        story.ledger.drop_from_back(a, 0, move |it| it != one && it != two, T).await.unwrap(),
-        None,
-        "both are on their way"
-    );
-    let dropped = story.ledger.drop_from_back(a, 0, |_| true, T).await.unwrap();
+    let underway = Underway::default();
+    let hold = underway.hold([one, two].into());
+    let dropped = story.ledger.drop_from_back(a, 0, underway.clone(), T).await.unwrap();
+    assert_eq!(dropped, None, "both are on their way");
+    drop(hold);
+    let dropped = story.ledger.drop_from_back(a, 0, Underway::default(), T).await.unwrap();
     assert_eq!(dropped.map(|(content, _)| content), Some(two), "the one at the back");
-    assert_eq!(story.ledger.drop_from_back(a, 0, |_| true, T).await.unwrap(), None);
+    assert_eq!(story.ledger.drop_from_back(a, 0, Underway::default(), T).await.unwrap(), None);
     story.close().await;
 }
 

@@ -1,8 +1,9 @@
 //! What `sweep` asks of the ledger: expiry, forgetting, dropping bodies.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Ledger, LedgerError, Millis, contents, seen};
+use crate::underway::Underway;
 
 /// At most this many contents in one transaction.
 const SLICE: usize = 200;
@@ -99,17 +100,17 @@ impl Ledger {
     }
 
     /// Drops one body from the back of what `sink` is owed: not begun by any sink, fetchable again, and not needed by one
-    /// that has less than `share` bytes before it, or no other. `may_drop` is asked of each such body in the transaction, from the newest on, and the
-    /// first that it gives up goes. Returns which, and the bytes freed.
+    /// that has less than `share` bytes before it, or no other; and not on its way to any, which `underway` is asked when the transaction's turn has
+    /// come. Returns which, and the bytes freed.
     pub async fn drop_from_back(
         &self,
         sink: i64,
         share: u64,
-        may_drop: impl Fn(i64) -> bool + Send + 'static,
+        underway: Underway,
         now: Millis,
     ) -> Result<Option<(i64, u64)>, LedgerError> {
         self.write("drop body", move |connection| {
-            let Some((content, bytes)) = last(connection, sink, share, now, may_drop)? else { return Ok(None) };
+            let Some((content, bytes)) = last(connection, sink, share, now, &underway)? else { return Ok(None) };
             connection
                 .prepare_cached("UPDATE sink SET ahead = ahead - ?2 WHERE id IN (SELECT sink FROM delivery WHERE content = ?1 AND lost = 0)")?
                 .execute([content, bytes])?;
@@ -130,21 +131,25 @@ fn last(
     sink: i64,
     share: u64,
     now: Millis,
-    may_drop: impl Fn(i64) -> bool,
+    underway: &Underway,
 ) -> rusqlite::Result<Option<(i64, i64)>> {
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.bytes FROM delivery d JOIN content c ON c.id = d.content JOIN stream s ON s.id = c.stream
          WHERE d.sink = ?1 AND d.ready = 1 AND d.lost = 0 AND s.origin = 'listed' AND c.expires > ?3
+           AND c.id NOT IN (SELECT value FROM json_each(?4))
            AND NOT EXISTS (SELECT 1 FROM delivery o WHERE o.content = c.id AND o.lost = 0 AND o.progress > 0)
            AND NOT EXISTS (SELECT 1 FROM delivery o JOIN sink k ON k.id = o.sink WHERE o.content = c.id AND o.lost = 0 AND (k.ahead < ?2 OR k.ahead <= c.bytes))
-         ORDER BY d.created DESC, d.content DESC",
+         ORDER BY d.created DESC, d.content DESC LIMIT 1",
     )?;
-    let mut rows = statement.query(params![sink, share as i64, now])?;
-    while let Some(row) = rows.next()? {
-        let content = row.get(0)?;
-        if may_drop(content) {
-            return Ok(Some((content, row.get(1)?)));
+    loop {
+        let held = format!("{:?}", underway.held());
+        let found = statement
+            .query_row(params![sink, share as i64, now, held], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))
+            .optional()?;
+        match found {
+            // somebody began with it in this moment
+            Some((content, _)) if !underway.give_up(content) => {}
+            found => return Ok(found),
         }
     }
-    Ok(None)
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use crate::{
     agent::Stage,
-    support::{PATIENCE, drained, file_sink, get, ids, level, wanted},
+    support::{PATIENCE, delivered, drained, file_sink, get, ids, level, timed_end, wanted},
 };
 
 /// The whole 6 minutes: `LOCKED=360 cargo test --test process locked`. That 5 of them pass without a loop that hangs is shown on the
@@ -59,6 +59,46 @@ fn while_the_file_is_locked_it_is_live_and_not_ready_and_goes_on_by_itself() {
     let arrived = ids(&stage.path("siem.jsonl")).len();
     // the agent's own words of the blocked sink may be among them
     assert!((wanted..wanted + 3).contains(&arrived), "{arrived} of {wanted}");
+}
+
+/// At the signal a confirmation waits for the lock, longer than the agent waits for its sink's answers, and has its turn just before the end.
+#[test]
+fn a_stop_while_a_confirmation_waits_for_the_lock_is_clean() {
+    let mut stage = Stage::new(&["--profile", "busy", "--rate", "200", "--report-ids"]);
+    let batches = "batch = { messages = 100, age = \"50ms\" }\n";
+    stage.configure("", &(file_sink(&stage, "siem", "siem.jsonl") + batches));
+    let mut agent = stage.agent();
+    drained_once(&stage);
+    let other = Connection::open(stage.path("state/ledger.sqlite")).unwrap();
+    other.busy_timeout(Duration::from_secs(20)).unwrap();
+    let taken = || ids(&stage.path("siem.jsonl")).len() as u64;
+    let mut before = 0;
+    stage.wait(PATIENCE, "a lock, and something taken behind it", || {
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        before = delivered(&stage, "siem");
+        let until = Instant::now() + Duration::from_millis(300);
+        while taken() == before && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let waits = taken() > before;
+        if !waits {
+            other.execute_batch("ROLLBACK").unwrap();
+        }
+        waits
+    });
+    let signalled = Instant::now();
+    let unlocked = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(7_900));
+        other.execute_batch("ROLLBACK").unwrap();
+        signalled.elapsed()
+    });
+    let (code, took) = timed_end(&mut agent);
+    println!("ended with {code:?} after {took:?}, unlocked after {:?}", unlocked.join().unwrap());
+    assert_eq!(code, Some(0), "{}", stage.said("agent.log"));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(delivered(&stage, "siem"), taken(), "what was taken is in the books");
+    assert_eq!(stage.status().unwrap()["closed"], true);
+    stage.simulator.terminate();
 }
 
 #[test]

@@ -134,3 +134,49 @@ fn what_is_on_its_way_is_not_dropped_though_the_disk_is_slow() {
         arrived_once(&stage, "siem");
     }
 }
+
+/// A hint that comes while a sink's loop reads, or while a drop that fails is under way, is not forgotten until the next one.
+#[test]
+fn what_is_stored_goes_out_within_seconds_though_it_comes_while_the_ledger_is_read() {
+    let slow = |call, every, millis| (call, every, LedgerFault::Slow(Duration::from_millis(millis)));
+    for faults in [vec![slow("read", 1, 3_000)], vec![slow("read", 2, 900), ("drop body", 2, LedgerFault::Commit)]] {
+        // a few contents a minute, fetched one after the other, which is little for a sink of large batches
+        let mut stage = Stage::new(calm(Duration::from_secs(20), HOUR));
+        stage.start = HOUR;
+        stage.body_budget = 100_000;
+        stage.look = Duration::from_secs(1);
+        let from = stage.now();
+        let broken = faults.iter().map(|(call, every, fault)| Broken {
+            from,
+            until: Millis::MAX,
+            call,
+            every: *every,
+            fault: *fault,
+        });
+        let watch = Watch { broken: broken.collect(), ..Watch::of(&stage) };
+        let keeper = Arc::new(Keeper::with(Kill::Never, None, Some(watch)));
+        let limits = Limits { batch_messages: 500, ..Limits::default() };
+        let siem = SinkPlan { script: Some((Arc::new(Script::default()), limits)), ..SinkPlan::fake("siem") };
+        let sinks = [siem, SinkPlan::fake("lake")];
+        stage.destination("lake").block(true);
+        let waits = "SELECT ifnull(min(c.fetched), ?) FROM delivery d JOIN content c ON c.id = d.content JOIN sink k ON k.id = d.sink
+             WHERE k.name = 'siem' AND d.ready = 1 AND d.lost = 0";
+        let longest = Cell::new(0);
+        stage
+            .live(&keeper, &sinks, 2 * HOUR, |stage| {
+                let now = stage.now();
+                let oldest: i64 = checks::sql(stage, &waits.replace('?', &now.to_string()), |row| row.get(0)).unwrap();
+                longest.set(longest.get().max(now - oldest));
+                false
+            })
+            .unwrap();
+        println!(
+            "{} taken, the last that waited did so for {} ms: {faults:?}",
+            stage.taken("siem").len(),
+            longest.get()
+        );
+        assert!(stage.taken("siem").len() > 1_500);
+        assert!(longest.get() < 30_000, "a body was there for {} ms before it was confirmed", longest.get());
+        arrived_once(&stage, "siem");
+    }
+}
