@@ -72,6 +72,8 @@ pub(super) struct Course {
     pub confirming: Option<BoxFuture<'static, Result<Confirmed, LedgerError>>>,
     /// Messages that went out since the last confirmation began.
     pub launched: usize,
+    /// The last confirmation failed: until one succeeds nothing more goes out.
+    pub unwritten: bool,
     /// Bodies of what was taken and is not confirmed yet.
     pub held: Vec<Arc<Hold>>,
     pub permits: Arc<Semaphore>,
@@ -121,6 +123,7 @@ impl Course {
             made: None,
             confirming: None,
             launched: 0,
+            unwritten: false,
             held: Vec::new(),
             permits: Arc::new(Semaphore::new(limits.in_hand.max(1))),
             permit: None,

@@ -56,7 +56,10 @@ impl Deliver {
                 course.ending = Some(Ending::Failed(Verdict { own, refused: false, ..Verdict::of(error, 0) }));
             }
             Event::Read(read) => self.was_read(course, read?)?,
-            Event::Confirmed(confirmed) => self.confirmed(course, confirmed?),
+            Event::Confirmed(confirmed) => {
+                course.unwritten = confirmed.is_err();
+                self.confirmed(course, confirmed?);
+            }
             Event::Permit(permit) => course.permit = Some(permit),
             Event::Watched(Some(what)) if course.ending.is_none() => course.ending = Some(Ending::Changed(what)),
             Event::Closed(clean) => {

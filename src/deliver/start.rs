@@ -45,10 +45,13 @@ impl Deliver {
         if course.made.is_some() {
             self.hand_over(course);
         }
-        // what is taken while a confirmation is under way comes again after a crash: one window of it, however slow the disk is (I4)
+        // what is taken while a confirmation is under way comes again after a crash: one window of it, however slow the disk is, and none while
+        // the ledger can't be written (I4)
         let batch = self.limits.batch_messages.max(1);
         let window = self.limits.in_flight.max(1).saturating_mul(batch);
-        let ahead = course.confirming.is_some() && course.launched.saturating_add(batch) > window;
+        let full = course.unwritten || course.launched.saturating_add(batch) > window;
+        let ahead =
+            course.confirming.is_some() && full && !self.world.gate.mutant("sends on while nothing can be confirmed");
         let room = course.flight.running() < self.limits.in_flight.max(1) && !ahead;
         // with the memory full, only what is in it already goes out: that is what empties it
         let fresh = course.tracks.positions() < self.positions || course.trust.probes();
