@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Simulator, Subscription,
     draft::Hand,
-    faults::{Disabled, Operation, Wrong},
+    faults::{Disabled, Odd, Operation, Wrong},
     profile::{CONTENT_TYPES, ROLE_READ, ROLE_READ_DLP, ms},
     query::Query,
     random::{Dice, is_guid},
@@ -17,6 +17,22 @@ use super::{
     schedule::{Content, NotAnId, Slot, Stream},
     stamp::timestamp,
 };
+
+/// What is wrong with the way in which an answer comes.
+pub(super) fn hamper(answer: &mut Answer, wrong: &Wrong) {
+    match *wrong {
+        Wrong::Late(by) => answer.delay = Some(by),
+        Wrong::Cut(at) => answer.cut_at = Some(at),
+        Wrong::Stalled { after, pause } => answer.pause = Some((after, pause)),
+        Wrong::ContentType(label) => {
+            answer.response.headers_mut().remove(header::CONTENT_TYPE);
+            if let Some(label) = label {
+                answer.header("content-type", label);
+            }
+        }
+        _ => {}
+    }
+}
 
 const ZERO: &str = "00000000-0000-0000-0000-000000000000";
 /// Bodies with more records are made while they are sent.
@@ -78,6 +94,9 @@ impl Simulator {
             return say::throttled(self.profile.throttle_status, operation.name(), &publisher);
         }
         let wrong = self.profile.tenants[tenant].faults.answer(operation, number, timestamp(now)).cloned();
+        if let Some(wrong) = &wrong {
+            self.strikes("answer", wrong);
+        }
         if let Some(answer) = wrong.as_ref().and_then(|wrong| self.wrong(operation, wrong, &publisher)) {
             return answer;
         }
@@ -93,17 +112,8 @@ impl Simulator {
             Operation::Contents => self.contents(tenant, content_type, query, now),
             Operation::Blob | Operation::Token => self.blob(tenant, rest.get(1).unwrap_or(&""), cut, now),
         };
-        match wrong {
-            Some(Wrong::Late(by)) => answer.delay = Some(by),
-            Some(Wrong::Cut(at)) => answer.cut_at = Some(at),
-            Some(Wrong::Stalled { after, pause }) => answer.pause = Some((after, pause)),
-            Some(Wrong::ContentType(label)) => {
-                answer.response.headers_mut().remove(header::CONTENT_TYPE);
-                if let Some(label) = label {
-                    answer.header("content-type", label);
-                }
-            }
-            _ => {}
+        if let Some(wrong) = &wrong {
+            hamper(&mut answer, wrong);
         }
         answer
     }
@@ -118,17 +128,19 @@ impl Simulator {
 
     /// Ends what the profile says has ended by now.
     fn end_subscriptions(&mut self, tenant: usize, now: i64) {
-        let endings = &self.profile.tenants[tenant].faults.disabled;
+        let (endings, mut ended) = (&self.profile.tenants[tenant].faults.disabled, Vec::new());
         for subscription in self.tenants[tenant].subscriptions.values_mut() {
             for (at, how) in endings.iter().skip(subscription.endings).take_while(|it| it.0.as_millisecond() <= now) {
                 subscription.endings += 1;
                 if subscription.enabled && subscription.started <= at.as_millisecond() {
                     subscription.enabled = false;
                     subscription.ended = Some(*how);
+                    ended.push(*how);
                     subscription.lost.push((at.as_millisecond(), i64::MAX));
                 }
             }
         }
+        ended.iter().for_each(|how| self.strikes("off", how));
     }
 
     fn start(&mut self, tenant: usize, content_type: &str, publisher: &str, body: &Bytes, now: i64) -> Answer {
@@ -232,11 +244,15 @@ impl Simulator {
             Err(answer) => return *answer,
         };
         if content.expired(now) {
+            if content.odds.contains(&Odd::Expired) {
+                self.strikes("content", &Odd::Expired);
+            }
             return say::expired(id);
         }
         if !self.shown(&stream, subscription, &content, now) {
             return say::no_content(id);
         }
+        content.odds.iter().for_each(|odd| self.strikes("content", odd));
         let key = (stream.key(), content.index);
         let served = self.tenants[tenant].fetched.get(&key).copied().unwrap_or(0);
         let body = self.body(&stream, &content, served > 0);

@@ -141,6 +141,7 @@ impl Simulator {
         let (number, at) = (state.next_pages, timestamp(now));
         let rules = &stream.tenant().faults.paging;
         let ways: Vec<&Paging> = rules.iter().filter(|it| it.when.applies(number, at)).map(|it| &it.paging).collect();
+        ways.iter().for_each(|way| self.strikes("page", way));
         let has = |way: &Paging| ways.contains(&way);
         let version = if has(&Paging::V1) { "v1" } else { "v1.0" };
         let foreign = ways.iter().find_map(|way| match way {

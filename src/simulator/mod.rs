@@ -54,6 +54,8 @@ pub struct Simulator {
     shared: Minute,
     /// Requests that carried a token to the foreign host of a [`Paging::Foreign`].
     leaks: u64,
+    /// How often each fault has shown.
+    struck: BTreeMap<String, u64>,
 }
 
 #[derive(Default)]
@@ -122,7 +124,20 @@ impl Simulator {
                 ..TenantState::default()
             })
             .collect();
-        Simulator { profile: Arc::new(profile), tenants, shared: Minute::default(), leaks: 0 }
+        Simulator { profile: Arc::new(profile), tenants, shared: Minute::default(), leaks: 0, struck: BTreeMap::new() }
+    }
+
+    /// How often each kind of fault has shown itself to a client: `answer Cut`, `content Reordered`, `page Loop`, `token NoRoles`, `off Gone`.
+    pub fn struck(&self) -> &BTreeMap<String, u64> {
+        &self.struck
+    }
+
+    fn strikes(&mut self, of: &str, fault: &dyn std::fmt::Debug) {
+        let name = format!("{of} {fault:?}");
+        let end = name[of.len() + 1..]
+            .find(|letter: char| !letter.is_alphanumeric())
+            .map_or(name.len(), |at| at + of.len() + 1);
+        *self.struck.entry(name[..end].to_owned()).or_default() += 1;
     }
 
     /// What it was made from.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Simulator,
     faults::{Operation, TokenWrong},
+    feed::hamper,
     profile::TenantProfile,
     query::Query,
     random::Dice,
@@ -112,15 +113,26 @@ impl Simulator {
             Err(answer) => return *answer,
         };
         let number = self.count(position, Operation::Token);
-        let whole = Arc::clone(&self.profile);
-        let profile = &whole.tenants[position];
-        if let Some(wrong) = profile.faults.answer(Operation::Token, number, timestamp(now))
-            && let Some(answer) = self.wrong(Operation::Token, wrong, "")
-        {
+        let wrong = self.profile.tenants[position].faults.answer(Operation::Token, number, timestamp(now)).cloned();
+        let Some(wrong) = wrong else { return self.issue(position, number, v2, form, now) };
+        self.strikes("answer", &wrong);
+        self.strikes("token answer", &wrong);
+        if let Some(answer) = self.wrong(Operation::Token, &wrong, "") {
             return answer;
         }
+        let mut answer = self.issue(position, number, v2, form, now);
+        hamper(&mut answer, &wrong);
+        answer
+    }
+
+    fn issue(&mut self, position: usize, number: u64, v2: bool, form: &Query, now: i64) -> Answer {
+        let whole = Arc::clone(&self.profile);
+        let profile = &whole.tenants[position];
         let at = timestamp(now);
         let wrong = profile.faults.tokens.iter().find(|fault| fault.when.applies(number, at)).map(|fault| fault.wrong);
+        if let Some(wrong) = wrong {
+            self.strikes("token", &wrong);
+        }
         match wrong {
             Some(TokenWrong::SecretExpired) => {
                 let words = format!(

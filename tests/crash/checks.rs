@@ -191,13 +191,13 @@ fn each_stored(
     Ok(())
 }
 
-/// What a sink has taken and the ledger does not know: a death makes all of it come again.
-pub fn unconfirmed(stage: &Stage, plan: &SinkPlan) -> Result<u64, String> {
+/// What a sink has taken and the ledger does not know: a death makes all of it come again. `copies`: also what it has taken with another content.
+pub fn unconfirmed(stage: &Stage, plan: &SinkPlan, copies: bool) -> Result<u64, String> {
     let Some(destination) = stage.destinations.get(plan.name) else { return Ok(0) };
     let taken = destination.known();
     let mut number = 0;
-    each_stored(stage, plan, "d.lost = 0", |_, position, progress, _, id| {
-        number += u64::from(position >= progress && taken.contains(&id));
+    each_stored(stage, plan, "d.lost = 0", |_, position, progress, copy, id| {
+        number += u64::from(position >= progress && taken.contains(&id) && (copies || !copy));
         Ok(())
     })?;
     Ok(number)

@@ -15,7 +15,7 @@ use auditferry::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{stage::Stage, touched::Touched, world::VirtualClock};
+use crate::{stage::Stage, strikes::Struck, touched::Touched, world::VirtualClock};
 
 /// When the agent dies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,7 @@ pub struct Keeper {
     watch: Option<Watch>,
     seen: Mutex<Seen>,
     hung: Mutex<Option<String>>,
+    panics: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -86,6 +87,8 @@ struct Seen {
     /// Calls of the ledger at one instant.
     instant: (Millis, u64),
     faults: u64,
+    /// How often each kind of fault has shown itself.
+    struck: Struck,
     slow: bool,
     /// The disk works on something until then.
     busy: Option<Instant>,
@@ -107,6 +110,7 @@ impl Keeper {
             watch,
             seen: Mutex::new(Seen { hash: 0xcbf2_9ce4_8422_2325, ..Seen::default() }),
             hung: Mutex::default(),
+            panics: Mutex::default(),
         }
     }
 
@@ -117,6 +121,11 @@ impl Keeper {
     /// The loop of this name is not polled any more.
     pub fn hang(&self, name: &str) {
         *self.hung.lock().unwrap() = Some(name.to_owned());
+    }
+
+    /// Whoever passes the gate of this name panics.
+    pub fn panics(&self, name: &str) {
+        *self.panics.lock().unwrap() = Some(name.to_owned());
     }
 
     pub fn passed(&self) -> u64 {
@@ -167,6 +176,19 @@ impl Keeper {
     pub fn troubled(&self) -> bool {
         let seen = self.seen();
         seen.faults > 0 || seen.slow
+    }
+
+    /// How often each kind of fault has shown itself, and where it died.
+    pub fn struck(&self) -> Struck {
+        let mut struck = self.seen().struck.clone();
+        if self.is_dead() {
+            let name = match &self.kill {
+                Kill::On(name, _) => format!("killed at {name}"),
+                _ => "killed at any gate".into(),
+            };
+            struck.insert(name, 1);
+        }
+        struck
     }
 
     /// What was wrong after a transaction.
@@ -229,6 +251,8 @@ impl GateKeeper for Keeper {
         if self.is_dead() {
             return false;
         }
+        let panics = self.panics.lock().unwrap().as_deref() == Some(&*format!("{seam}: {detail}"));
+        assert!(!panics, "asked for this panic");
         let gate = self.passed.fetch_add(1, Ordering::Relaxed) + 1;
         let mut seen = self.seen();
         let details = seen.by_seam.entry(seam).or_default();
@@ -292,6 +316,9 @@ impl GateKeeper for Keeper {
                 *count += 1;
                 if count.is_multiple_of(broken.every) {
                     seen.faults += u64::from(!matches!(broken.fault, LedgerFault::Slow(_)));
+                    let name = format!("{:?}", broken.fault);
+                    let name = name.split('(').next().unwrap_or_default();
+                    *seen.struck.entry(format!("ledger {name}")).or_default() += 1;
                     seen.slow |= matches!(broken.fault, LedgerFault::Slow(_));
                     return Some(broken.fault);
                 }

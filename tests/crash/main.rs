@@ -6,6 +6,7 @@
 mod checks;
 mod clues;
 mod disk;
+mod in_place;
 mod keeper;
 mod kept;
 mod mutants;
@@ -16,6 +17,7 @@ mod seeds;
 mod sinks;
 mod stage;
 mod stories;
+mod strikes;
 mod touched;
 mod truth;
 mod world;

@@ -1,9 +1,11 @@
 //! The checker is checked: agents with a fault built in, each of which an invariant must name.
 
-use crate::{Run, scenario, seeds};
+use auditferry::world::LedgerFault;
+
+use crate::{Run, scenario, seeds, stories::slow::confirmations_fail, touched::LOST_BESIDE};
 
 /// Every fault that must be noticed, the invariants of which one must name it, and a seed that is known to show it soon.
-const MUTANTS: [(&str, &[&str], Option<u64>); 17] = [
+const MUTANTS: [(&str, &[&str], Option<u64>); 19] = [
     ("cursor moved with the first page", &["I1"], Some(10)),
     ("no overlap", &["I3"], None),
     ("confirm before deliver", &["I2", "I3"], None),
@@ -20,7 +22,9 @@ const MUTANTS: [(&str, &[&str], Option<u64>); 17] = [
     ("new ids of a changed body are not owed", &["I2", "I3"], None),
     ("a subscription that was off is no gap", &["I3"], None),
     ("no body is dropped", &["I6"], None),
-    ("what is lost is no gap", &["I2", "I3"], Some(2)),
+    ("what is lost is no gap", &["I2", "I3"], Some(14)),
+    (LOST_BESIDE, &["I3"], Some(33)),
+    ("sends on while nothing can be confirmed", &["I4"], None),
 ];
 
 const SCENARIOS: [(&str, Run); 3] =
@@ -62,7 +66,10 @@ fn catch(mutant: &'static str, known: Option<u64>) -> Option<(String, String)> {
     };
     // what fails without the fault, too, would prove nothing
     let known = known.filter(|seed| seeds::run::run(*seed, None).is_ok());
-    let caught = known.and_then(seed).or_else(|| SCENARIOS.iter().find_map(whole));
+    let story = || {
+        Some(("story of confirmations that fail".into(), confirmations_fail(LedgerFault::Commit, Some(mutant)).err()?))
+    };
+    let caught = known.and_then(seed).or_else(|| SCENARIOS.iter().find_map(whole)).or_else(story);
     let caught = caught.or_else(|| (1..=seeds_played()).find_map(seed));
     caught.or_else(|| SCENARIOS.iter().find_map(killed))
 }

@@ -317,7 +317,7 @@ impl Stage {
         let destination = self.destinations[plan.name].clone();
         let clock = Arc::clone(&self.clock);
         let checked: Box<dyn CheckedSink> = match (&plan.file, &plan.script) {
-            (Some(path), _) => crate::sinks::file(path),
+            (Some(path), _) => crate::in_place::file(path),
             (None, Some((script, limits))) => {
                 Box::new(Moody { script: Arc::clone(script), destination, clock, limits: limits.clone() })
             }

@@ -12,13 +12,14 @@ mod leaving;
 mod log;
 mod many;
 mod memory;
+mod panics;
 mod records;
 mod refusals;
 mod repeatable;
 mod requests;
 mod service;
 mod sinks;
-mod slow;
+pub mod slow;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

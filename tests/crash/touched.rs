@@ -35,6 +35,10 @@ CREATE TRIGGER IF NOT EXISTS touched_finished AFTER DELETE ON delivery WHEN OLD.
   BEGIN INSERT INTO touched VALUES ('finished', OLD.content, OLD.sink, OLD.progress, NULL); END;
 CREATE TRIGGER IF NOT EXISTS touched_lost AFTER UPDATE OF lost ON delivery WHEN NEW.lost = 1 AND OLD.lost = 0
   BEGIN INSERT INTO touched VALUES ('lost', NEW.content, NEW.sink, OLD.created, NEW.stream); END;
+CREATE TRIGGER IF NOT EXISTS touched_gap_opened AFTER INSERT ON gap
+  BEGIN INSERT INTO touched VALUES ('gap', NEW.id, NEW.sink, NEW.stream, NULL); END;
+CREATE TRIGGER IF NOT EXISTS touched_gap_grown AFTER UPDATE OF changed_at ON gap
+  BEGIN INSERT INTO touched VALUES ('gap', NEW.id, NEW.sink, NEW.stream, NULL); END;
 CREATE TRIGGER IF NOT EXISTS touched_gap AFTER DELETE ON gap
   BEGIN INSERT INTO touched VALUES ('I3: a gap was deleted', OLD.id, OLD.sink, NULL, NULL); END;
 CREATE TRIGGER IF NOT EXISTS touched_gap_smaller AFTER UPDATE OF from_time, to_time, records ON gap
@@ -46,6 +50,11 @@ CREATE TRIGGER IF NOT EXISTS touched_account AFTER UPDATE OF delivered, filtered
 CREATE TRIGGER IF NOT EXISTS touched_books AFTER UPDATE OF owed, delivered, filtered, skipped, quarantined, lost, requeued ON account
   BEGIN INSERT INTO touched VALUES ('books', NEW.stream, NEW.sink, NULL, NULL); END;
 ";
+
+/// A mutant of the ledger itself: a loss beside another one is written in no gap.
+pub const LOST_BESIDE: &str = "a loss beside another is in no gap";
+const NOTHING_GROWS: &str =
+    "CREATE TRIGGER nothing_grows BEFORE UPDATE OF changed_at ON gap BEGIN SELECT RAISE(IGNORE); END";
 
 /// Scenarios filter by record type only. What nobody could read passes all filters.
 fn wants(filter: &Filter, frame: &Frame<'_>) -> bool {
@@ -72,6 +81,13 @@ pub struct Touched {
 }
 
 impl Touched {
+    /// Makes a mutant of the ledger.
+    pub fn mutate(stage: &Stage, mutant: Option<&str>) {
+        if mutant == Some(LOST_BESIDE) {
+            stage.memory.with(|connection| connection.execute_batch(NOTHING_GROWS)).unwrap();
+        }
+    }
+
     /// Notes what is touched from now on.
     pub fn begin(stage: &Stage, sinks: &[SinkPlan]) -> Touched {
         stage.memory.with(|connection| connection.execute_batch(TRIGGERS)).unwrap();
@@ -90,12 +106,14 @@ impl Touched {
     /// Looks at what the last transaction touched. The error begins with the invariant's name.
     pub fn look(&self) -> Result<(), String> {
         let mut books = false;
-        for note in self.notes().map_err(|error| error.to_string())? {
+        let notes = self.notes().map_err(|error| error.to_string())?;
+        for note in &notes {
             match &*note.what {
-                "cursor" => self.cursor_passed(&note)?,
-                "progress" => self.taken(&note)?,
-                "finished" => self.finished(&note)?,
-                "lost" => self.lost(&note)?,
+                "cursor" => self.cursor_passed(note)?,
+                "progress" => self.taken(note)?,
+                "finished" => self.finished(note)?,
+                "lost" => self.lost(note, &notes)?,
+                "gap" => {}
                 "books" => books = true,
                 never => return Err(format!("{never}: row {}, sink {}", note.row, note.sink)),
             }
@@ -218,6 +236,10 @@ impl Touched {
         if there == [0] {
             return Err(format!("I3: content {} was forgotten, and sink {} was owed it", note.row, note.sink));
         }
+        let unread = "SELECT count(*) FROM content WHERE id = ? AND records IS NULL";
+        if self.ask(unread, [note.row], |row| row.get::<_, i64>(0))? != [0] {
+            return Err(format!("I3: content {} was finished for sink {}, and never read", note.row, note.sink));
+        }
         let Some((destination, filter)) = self.fake(note.sink)? else { return Ok(()) };
         // what a filter kept back has left its body by now
         if !filter.is_all() {
@@ -249,22 +271,38 @@ impl Touched {
         Ok(false)
     }
 
-    /// I3: what was lost is in a gap from the same moment on, and what was lost as expired had expired by the service's clock.
-    fn lost(&self, note: &Note) -> Result<(), String> {
-        let gaps = "SELECT g.reason, c.expires FROM gap g JOIN content c ON c.id = ?4
-             WHERE g.stream = ?1 AND (g.sink = ?2 OR g.sink IS NULL) AND ?3 BETWEEN g.from_time AND g.to_time";
-        let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Millis>(1)?));
-        let gaps = self.ask(gaps, (note.after, note.sink, note.before, note.row), read)?;
-        let service_now = self.clock.millis() + self.simulator.lock().unwrap().profile().skew_ms;
-        match gaps.iter().max() {
-            None => Err(format!("I3: content {} was lost for sink {}, and no gap says so", note.row, note.sink)),
-            Some((reason, expires)) if reason.starts_with("expired") && *expires > service_now => Err(format!(
-                "I3: content {} was given up {} s before it expired",
-                note.row,
-                (expires - service_now) / 1000
-            )),
-            Some(_) => Ok(()),
+    /// I3: each loss opened a gap, or made one grow, in the same transaction, and what was lost as expired had expired by the service's clock.
+    fn lost(&self, note: &Note, all: &[Note]) -> Result<(), String> {
+        let (content, sink, stream) = (note.row, note.sink, note.after);
+        let losses = all.iter().filter(|it| it.what == "lost" && (it.sink, it.after) == (sink, stream)).count();
+        let written: Vec<i64> = all
+            .iter()
+            .filter(|it| it.what == "gap" && (it.sink, it.before) == (sink, stream))
+            .map(|it| it.row)
+            .collect();
+        if written.len() < losses {
+            let gaps = written.len();
+            return Err(format!(
+                "I3: {losses} contents, {content} among them, were lost for sink {sink}, and {gaps} gaps say so"
+            ));
         }
+        let gap = "SELECT g.reason, c.expires FROM gap g JOIN content c ON c.id = ?3
+             WHERE g.id = ?1 AND ?2 BETWEEN g.from_time AND g.to_time";
+        let service_now = self.clock.millis() + self.simulator.lock().unwrap().profile().skew_ms;
+        let mut within = false;
+        for id in written {
+            let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Millis>(1)?));
+            for (reason, expires) in self.ask(gap, (id, note.before, content), read)? {
+                within = true;
+                if reason.starts_with("expired") && expires > service_now {
+                    let early = (expires - service_now) / 1000;
+                    return Err(format!("I3: content {content} was given up {early} s before it expired"));
+                }
+            }
+        }
+        within
+            .then_some(())
+            .ok_or_else(|| format!("I3: content {content} was lost for sink {sink}, and no gap says so"))
     }
 
     fn close(&self) -> Result<(), String> {

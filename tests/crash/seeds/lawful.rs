@@ -91,3 +91,20 @@ pub fn nobody_waits(stage: &Stage, plan: &Plan, sinks: &[SinkPlan], begun: Milli
     }
     Ok(())
 }
+
+/// I4: of a sink that has not failed in this life, a death brings no more again than is being confirmed, was in flight when that began, and has gone
+/// out since: a window each. `before`: what an earlier life had left.
+pub fn little_is_unconfirmed(stage: &Stage, sink: &SinkPlan, before: u64) -> Result<(), String> {
+    // what settles is not bounded by messages
+    let Some((_, limits)) = sink.script.as_ref().filter(|(_, limits)| limits.settle.is_zero()) else { return Ok(()) };
+    let window = (limits.in_flight * limits.batch_messages) as u64;
+    let unconfirmed = checks::unconfirmed(stage, sink, false)?;
+    match unconfirmed <= before + 3 * window {
+        true => Ok(()),
+        false => Err(format!(
+            "I4: {} has taken {unconfirmed} records that are not confirmed, {before} of them before this life; three windows are {}",
+            sink.name,
+            3 * window
+        )),
+    }
+}

@@ -20,10 +20,100 @@ use std::{
 
 use run::Report;
 
+use crate::strikes;
+
 /// A scenario that takes so many seconds is worth a look.
 const SLOW: u64 = 10;
 /// What every run of the tests plays; CI plays 300 (design §8).
 const SEEDS: u64 = 25;
+
+/// In so many scenarios every kind of fault shows itself.
+const ALL_STRIKE: u64 = 290;
+/// The kinds of faults, but for the places where the agent dies.
+const STRIKES: [&str; 82] = [
+    "answer ContentType",
+    "answer Cut",
+    "answer ErrorIn200",
+    "answer Html",
+    "answer Internal",
+    "answer Late",
+    "answer Service",
+    "answer SingleQuoted",
+    "answer Stalled",
+    "answer Status",
+    "answer Throttled",
+    "answer Unauthorized",
+    "body dropped",
+    "clock jump",
+    "clock skew",
+    "content BrokenRecord",
+    "content Differs",
+    "content Empty",
+    "content Expired",
+    "content Late",
+    "content NotJson",
+    "content Panic",
+    "content Records",
+    "content Reordered",
+    "content Repeats",
+    "content SharedId",
+    "content Twice",
+    "disk full",
+    "killed at any gate",
+    "ledger Call",
+    "ledger Commit",
+    "ledger Full",
+    "ledger Locked",
+    "ledger Slow",
+    "off ByServiceAdmin",
+    "off ByTenantAdmin",
+    "off Gone",
+    "page BadToken",
+    "page EndTime",
+    "page Foreign",
+    "page HeaderUrl",
+    "page Loop",
+    "page LowerCase",
+    "page NoStart",
+    "page Overlap",
+    "page V1",
+    "sink Blocked",
+    "sink Down",
+    "sink Hangs",
+    "sink Slow",
+    "sink Wrong(Refused)",
+    "sink Wrong(Retry)",
+    "sink Wrong(Which)",
+    "sink away",
+    "sink connection lost",
+    "sink outage of two days",
+    "sink poison Alone",
+    "sink poison Refused",
+    "sink poison Retry",
+    "sink poison Which",
+    "sink trouble 0",
+    "sink trouble 1",
+    "sink trouble 10",
+    "sink trouble 11",
+    "sink trouble 12",
+    "sink trouble 13",
+    "sink trouble 2",
+    "sink trouble 3",
+    "sink trouble 4",
+    "sink trouble 5",
+    "sink trouble 6",
+    "sink trouble 7",
+    "sink trouble 8",
+    "sink trouble 9",
+    "token ApiDisabled",
+    "token NoRoles",
+    "token SecretExpired",
+    "token ShortLived",
+    "token Unavailable",
+    "token answer Cut",
+    "token answer Late",
+    "token answer Stalled",
+];
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how long the test takes is told to who runs it")]
@@ -72,11 +162,19 @@ fn whatever_fails_nothing_is_lost() {
             });
         }
     });
-    let (played, total) = total.into_inner().unwrap();
+    let (played, mut total) = total.into_inner().unwrap();
+    let struck = std::mem::take(&mut total.struck);
     println!("{played} scenarios passed in {} s, in all: {total:?}", begun.elapsed().as_secs());
     if played >= SEEDS {
         let happened = [total.kills, total.faults, total.repeats, total.lost, total.dropped, total.quarantined];
         assert!(happened.iter().all(|number| *number > 0), "something never happened: {total:?}");
+    }
+    println!("what has struck: {struck:?}");
+    if played >= ALL_STRIKE {
+        let names = STRIKES.iter().map(|name| (*name).to_owned());
+        let names = names.chain(plan::GATES.iter().map(|gate| format!("killed at {gate}")));
+        let never: Vec<String> = names.filter(|name| struck.get(name).is_none_or(|times| *times == 0)).collect();
+        assert!(never.is_empty(), "never struck in {played} scenarios: {never:?}");
     }
     let failures = failures.into_inner().unwrap();
     for (seed, error) in failures.iter().take(20) {
@@ -111,6 +209,7 @@ fn add((played, total): &mut (u64, Report), one: &Report) {
     total.lost += one.lost;
     total.dropped += one.dropped;
     total.quarantined += one.quarantined;
+    strikes::add(&mut total.struck, &one.struck);
 }
 
 fn range() -> std::ops::Range<u64> {

@@ -29,6 +29,8 @@ pub enum Mood {
     Down,
     /// Takes nothing and never answers.
     Hangs,
+    /// Panics at each call.
+    Panics,
     /// A person must act.
     Blocked,
     /// Refuses everything, by name or as a whole: a setting is wrong.
@@ -102,7 +104,11 @@ impl CheckedSink for Moody {
     async fn open(&self, _: Arc<dyn Env>) -> Result<Arc<dyn Sink>, SinkError> {
         let now = self.clock.millis();
         let mut dice = Dice::new(&[self.script.seed, self.destination.calls(), now as u64, 1]);
-        let failed = match self.script.mood(now) {
+        let mood = self.script.mood(now);
+        if matches!(mood, Mood::Down | Mood::Hangs) {
+            self.destination.strikes.note(format_args!("sink {mood:?}"));
+        }
+        let failed = match mood {
             Mood::Down => Err(SinkError::retry("connection refused")),
             Mood::Hangs => std::future::pending().await,
             Mood::Blocked if dice.percent(50) => Err(SinkError::blocked("the token is not known here")),
@@ -149,6 +155,7 @@ impl Sink for Open {
 
     async fn lost(&self) -> Lost {
         self.lost.notified().await;
+        self.destination.strikes.note("sink connection lost");
         let doomed = *self.doomed.lock().unwrap();
         let (after, orderly) = doomed.unwrap_or((Duration::ZERO, false));
         pass(after).await;
@@ -174,11 +181,21 @@ impl Sink for Open {
             }
             return Ok(());
         }
-        match self.script.mood(now) {
+        let mood = self.script.mood(now);
+        match mood {
+            Mood::Well | Mood::Flaky(_) => {}
+            Mood::Slow(_) => self.destination.strikes.note("sink Slow"),
+            mood => self.destination.strikes.note(format_args!("sink {mood:?}")),
+        }
+        match mood {
             Mood::Down => return self.fails(SinkError::retry("connection reset")),
             Mood::Hangs => {
                 self.failed();
                 std::future::pending().await
+            }
+            Mood::Panics => {
+                self.failed();
+                panic!("the sink panics");
             }
             Mood::Blocked => return self.fails(SinkError::blocked("the index is gone")),
             Mood::Wrong(says) => return self.fails(wrong(says, &batch)),
@@ -189,6 +206,7 @@ impl Sink for Open {
         if let Some(poison) = self.script.poison(now)
             && let Some(first) = batch.iter().position(|message| poison.spoils(&message.id))
         {
+            self.destination.strikes.note(format_args!("sink poison {:?}", poison.says));
             return self.fails(self.spoiled(poison, &batch, first));
         }
         self.take(&batch);
@@ -279,7 +297,9 @@ impl Open {
         let retry = |untaken, words: &str| SinkError::Retry { untaken, after: None, cause: Cause(words.into()) };
         let some = dice.below(batch.len() as u64 + 1) as usize;
         let settles = !self.limits.settle.is_zero();
-        match dice.below(14) {
+        let kind = dice.below(14);
+        self.destination.strikes.note(format_args!("sink trouble {kind}"));
+        match kind {
             0 => Err(retry(vec![], "refused the connection")),
             1 => {
                 self.take(&batch[..some]);

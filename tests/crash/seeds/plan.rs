@@ -90,6 +90,30 @@ impl Frame {
 
 const NAMES: [&str; 4] = ["siem", "lake", "soc", "cold"];
 
+/// Where an agent dies, besides at a gate of any number.
+pub const GATES: [&str; 20] = [
+    "clock: sweep",
+    "clock: fetch",
+    "clock: collect",
+    "clock: deliver",
+    "http: fetch",
+    "http answered: fetch",
+    "http answered: collect",
+    "http answered: subscriptions",
+    "ledger committed: admit",
+    "ledger: ids",
+    "ledger committed: ids",
+    "ledger committed: complete",
+    "ledger committed: confirm",
+    "ledger: confirm",
+    "ledger: drop body",
+    "ledger committed: drop body",
+    "ledger committed: expire",
+    "ledger committed: own event",
+    "ledger committed: register",
+    "sink: answered",
+];
+
 impl Plan {
     pub fn new(seed: u64) -> Plan {
         let mut dice = Dice::new(&[seed]);
@@ -221,8 +245,15 @@ impl Plan {
                 let every = if often { dice.span(2, 9) } else { 1 };
                 let call = dice.pick(&CALLS);
                 let slow = LedgerFault::Slow(Duration::from_millis(dice.magnitude(1, 5_000)));
-                let fault =
-                    dice.pick(&[LedgerFault::Call, LedgerFault::Commit, LedgerFault::Commit, slow, LedgerFault::Full]);
+                let locked = LedgerFault::Locked(Duration::from_secs(10));
+                let fault = dice.pick(&[
+                    LedgerFault::Call,
+                    LedgerFault::Commit,
+                    LedgerFault::Commit,
+                    slow,
+                    LedgerFault::Full,
+                    locked,
+                ]);
                 self.until((from, until));
                 self.broken.push(Broken { from, until, call, every, fault });
             }
@@ -298,6 +329,11 @@ impl Plan {
             let (from, until) = frame.span(dice, MINUTE, most);
             script.moods.push((from, until, mood));
         }
+        if frame.long && dice.percent(40) {
+            let from = frame.begun + dice.below(6 * HOUR as u64) as Millis;
+            let until = (from + dice.span(2 * DAY as u64, 4 * DAY as u64) as Millis).min(frame.calm);
+            script.moods.push((from, until, dice.pick(&[Mood::Down, Mood::Hangs, Mood::Blocked])));
+        }
         if dice.percent(30) {
             let poison = Poison {
                 every: dice.pick(&[12, 24, 64]),
@@ -311,33 +347,17 @@ impl Plan {
     }
 
     fn live(&mut self, frame: &Frame, dice: &mut Dice) {
-        const GATES: [&str; 20] = [
-            "clock: sweep",
-            "clock: fetch",
-            "clock: collect",
-            "clock: deliver",
-            "http: fetch",
-            "http answered: fetch",
-            "http answered: collect",
-            "http answered: subscriptions",
-            "ledger committed: admit",
-            "ledger: ids",
-            "ledger committed: ids",
-            "ledger committed: complete",
-            "ledger committed: confirm",
-            "ledger: confirm",
-            "ledger: drop body",
-            "ledger committed: drop body",
-            "ledger committed: expire",
-            "ledger committed: own event",
-            "ledger committed: register",
-            "sink: answered",
-        ];
         let length = (frame.calm - frame.begun) as u64 / 1000;
         for _ in 0..dice.pick(&[0, 1, 1, 2, 3, 4, 6, 8]) {
             let kill = match dice.below(10) {
                 0 => Kill::Never,
-                1..=5 => Kill::On(dice.pick(&GATES), dice.magnitude(1, 20)),
+                1..=5 => {
+                    let gate = dice.pick(&GATES);
+                    // these come a few times in a life
+                    let seldom =
+                        ["drop body", "expire", "own event", "register"].iter().any(|call| gate.ends_with(call));
+                    Kill::On(gate, if seldom { dice.span(1, 2) } else { dice.magnitude(1, 20) })
+                }
                 _ => Kill::At(dice.magnitude(1, 3_000)),
             };
             let limit = Duration::from_secs(dice.magnitude(60, length));

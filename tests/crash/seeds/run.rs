@@ -12,18 +12,21 @@ use futures_util::FutureExt;
 
 use super::{
     lawful,
-    plan::{HOUR, Life, MINUTE, Plan},
+    plan::{DAY, HOUR, Life, MINUTE, Plan},
 };
 use crate::{
     checks, disk,
     keeper::{Keeper, Kill, Watch},
     stage::{self, SinkPlan, Stage},
+    strikes::{self, Struck},
     touched::Touched,
 };
 
 /// What a scenario that passed tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
+    /// How often each kind of fault has shown itself.
+    pub struck: Struck,
     /// Names and times of all gates of all lives.
     pub hash: u64,
     pub gates: u64,
@@ -64,6 +67,7 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
     stage.start = plan.start;
     stage.poll = plan.poll;
     stage.body_budget = plan.budget;
+    Touched::mutate(&stage, mutant);
     for line in &plan.sinks {
         stage.destination(line.plan.name);
     }
@@ -96,6 +100,10 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
         let keeper = Arc::new(Keeper::with(kill, mutant, Some(watch(plan, &stage, &sinks, bound))));
         let count_failures = |name: &&'static str| (*name, stage.destinations[name].failures.load(Ordering::Relaxed));
         let failures: BTreeMap<&str, u64> = plan.sinks.iter().map(|line| count_failures(&line.plan.name)).collect();
+        let before: BTreeMap<&str, u64> = sinks
+            .iter()
+            .map(|sink| Ok((sink.name, checks::unconfirmed(&stage, sink, false)?)))
+            .collect::<Result<_, String>>()?;
         let restarts = one(&mut stage, &events, &keeper, &sinks, limit, last);
         count(&mut report, &keeper);
         let context = |error: String| {
@@ -104,28 +112,31 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
             let gates = keeper.last(6).join(" · ");
             format!("{error}\n  in life {} after {at} min, sinks {names:?}, last gates: {gates}", report.lives)
         };
-        let restarts = restarts.map_err(context)?;
+        let restarts = restarts.map_err(&context)?;
         // a clean stop confirms nothing of a sink that fails or does not answer in time, or with a ledger that can't be written or is slow
         let was_full = events.was_full.take();
         for sink in &sinks {
             let destination = &stage.destinations[sink.name];
             let failed = destination.failures.load(Ordering::Relaxed) > failures.get(sink.name).copied().unwrap_or(0);
             let slow = sink.script.as_ref().is_some_and(|(script, _)| script.is_slow());
+            if !failed {
+                lawful::little_is_unconfirmed(&stage, sink, before[sink.name]).map_err(&context)?;
+            }
             if keeper.is_dead() || restarts || keeper.troubled() || was_full || failed || slow {
-                destination.may_repeat(checks::unconfirmed(&stage, sink)?);
+                destination.may_repeat(checks::unconfirmed(&stage, sink, true)?);
             }
         }
         checks::note_unknown_subscriptions(&stage)?;
-        checks::always(&stage, &sinks).map_err(context)?;
+        checks::always(&stage, &sinks).map_err(&context)?;
         if last && !keeper.is_dead() && !restarts {
-            lawful::everything_arrived(&stage, plan).map_err(context)?;
+            lawful::everything_arrived(&stage, plan).map_err(&context)?;
             let kills = report.lives;
             for line in plan.sinks.iter().filter(|line| line.away.is_some()) {
                 stage.destinations[line.plan.name]
                     .may_repeat(checks::copies_of_what_was_owed_before(&stage, &line.plan)?);
             }
-            checks::at_the_end(&stage, &sinks, kills).map_err(context)?;
-            lawful::token_stays_home(&stage).map_err(context)?;
+            checks::at_the_end(&stage, &sinks, kills).map_err(&context)?;
+            lawful::token_stays_home(&stage).map_err(&context)?;
             break;
         }
         let pause = life.filter(|_| keeper.is_dead()).map_or(Duration::from_secs(60), |life: &Life| life.pause);
@@ -173,6 +184,7 @@ fn count(report: &mut Report, keeper: &Keeper) {
     report.lives += 1;
     report.kills += u64::from(keeper.is_dead());
     report.faults += keeper.faults();
+    strikes::add(&mut report.struck, &keeper.struck());
 }
 
 fn sum_up(report: &mut Report, stage: &Stage, plan: &Plan) {
@@ -181,8 +193,19 @@ fn sum_up(report: &mut Report, stage: &Stage, plan: &Plan) {
     report.dropped = count("SELECT ifnull(sum(generation), 0) FROM content");
     report.quarantined = count("SELECT count(*) FROM quarantine");
     report.minutes = ((stage.now() - stage.profile.start.as_millisecond()) / MINUTE) as u64;
+    let note = |report: &mut Report, what: &str, times: usize| {
+        *report.struck.entry(what.to_owned()).or_default() += times as u64;
+    };
+    note(report, "clock jump", plan.jumps.len());
+    note(report, "clock skew", usize::from(plan.profile.skew_ms != 0));
+    note(report, "disk full", plan.full.len());
+    note(report, "sink away", plan.sinks.iter().filter(|line| line.away.is_some()).count());
+    note(report, "sink outage of two days", plan.sinks.iter().filter(|line| line.script.longest() >= 2 * DAY).count());
+    note(report, "body dropped", report.dropped as usize);
+    strikes::add(&mut report.struck, stage.simulator.lock().unwrap().struck());
     for line in &plan.sinks {
         let destination = &stage.destinations[line.plan.name];
+        strikes::add(&mut report.struck, &destination.strikes.all());
         report.records += destination.known().len() as u64;
         report.repeats += destination.repeats();
     }

@@ -149,7 +149,7 @@ fn occasion(frame: &Frame, dice: &mut Dice) -> (When, (Millis, Millis)) {
 fn operation(dice: &mut Dice) -> Option<Operation> {
     let often =
         [Some(Operation::Blob), Some(Operation::Blob), Some(Operation::Contents), Some(Operation::Contents), None];
-    let seldom = [Some(Operation::Subscriptions), Some(Operation::Start)];
+    let seldom = [Some(Operation::Subscriptions), Some(Operation::Start), Some(Operation::Token)];
     if dice.percent(80) { dice.pick(&often) } else { dice.pick(&seldom) }
 }
 

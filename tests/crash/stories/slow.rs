@@ -36,7 +36,7 @@ fn while_a_confirmation_is_written_for_a_minute_at_most_a_window_goes_out() {
     let most = Cell::new(0);
     stage
         .live(&keeper, &sinks, HOUR, |stage| {
-            most.set(most.get().max(checks::unconfirmed(stage, &sinks[0]).unwrap()));
+            most.set(most.get().max(checks::unconfirmed(stage, &sinks[0], true).unwrap()));
             false
         })
         .unwrap();
@@ -45,6 +45,36 @@ fn while_a_confirmation_is_written_for_a_minute_at_most_a_window_goes_out() {
     println!("{} records taken and not confirmed, {} in all", most.get(), stage.taken("siem").len());
     assert!(most.get() > window && most.get() <= 2 * window, "{} records would come again", most.get());
     assert!(stage.taken("siem").len() > 20 * BATCH, "and yet it goes on");
+}
+
+#[test]
+fn while_confirmations_fail_for_two_hours_nothing_more_goes_out() {
+    for fault in [LedgerFault::Commit, LedgerFault::Full, LedgerFault::Call] {
+        confirmations_fail(fault, None).unwrap();
+    }
+}
+
+/// There is enough to send, and no confirmation succeeds for two hours. An error is of I4.
+pub fn confirmations_fail(fault: LedgerFault, mutant: Option<&'static str>) -> Result<(), String> {
+    let mut profile = calm(MINUTE, 4 * HOUR);
+    profile.tenants[0].end = Some(profile.start);
+    let mut stage = Stage::new(profile);
+    stage.start = 4 * HOUR;
+    let (from, until) = (stage.now(), stage.now() + 3 * 3_600_000);
+    let broken = vec![Broken { from, until, call: "confirm", every: 1, fault }];
+    let keeper = Arc::new(Keeper::with(Kill::Never, mutant, Some(Watch { broken, ..Watch::of(&stage) })));
+    let sinks = [SinkPlan::fake("siem")];
+    stage.live(&keeper, &sinks, 2 * HOUR, |_| false).map_err(|error| error.to_string())?;
+    let (waits, failures) = (checks::unconfirmed(&stage, &sinks[0], true)?, keeper.faults());
+    println!("{waits} records taken and not confirmed after {failures} failures");
+    assert!(failures > 100 && waits > 0, "{failures} failures, {waits} records");
+    // what is confirmed, what was in flight when that began, and what went out since
+    if waits > 3 * (BATCH * IN_FLIGHT) as u64 {
+        return Err(format!("I4: {waits} records would come again after a crash"));
+    }
+    live_until_settled(&mut stage, &sinks, HOUR, HOUR);
+    assert_eq!(stage.destinations["siem"].repeats(), waits, "that, and no more, came again");
+    Ok(())
 }
 
 /// Two tenants: one with a past of six days, one that lives in the present.
