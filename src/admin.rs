@@ -84,6 +84,12 @@ impl Admin {
         }
     }
 
+    /// What a scrape gets, or why not.
+    pub async fn metrics(&self) -> Result<String, String> {
+        let snapshot = self.snapshot().await.map_err(|error| error.to_string())?;
+        metrics::render(&snapshot).map_err(|error| error.to_string())
+    }
+
     async fn snapshot(&self) -> Result<Snapshot, LedgerError> {
         let requests: BTreeMap<_, _> =
             self.sources.iter().map(|watched| (watched.name.clone(), watched.source.counters())).collect();
@@ -151,11 +157,7 @@ impl Admin {
 }
 
 async fn scrape(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    let rendered = match admin.snapshot().await {
-        Ok(snapshot) => metrics::render(&snapshot).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    match rendered {
+    match admin.metrics().await {
         Ok(text) => (StatusCode::OK, [("content-type", metrics::MEDIA_TYPE)], text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [("content-type", "text/plain")], format!("{error}\n")),
     }

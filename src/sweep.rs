@@ -118,6 +118,14 @@ impl Sweep {
         self.sources.iter().filter_map(|(.., source)| source.service_heard()).max().map(|heard| heard.as_millisecond())
     }
 
+    /// What the time is at the service, by its last answer and the time that has gone by since on this machine, whose clock may be wrong by weeks; `None`: it has
+    /// said nothing in this life.
+    fn present(&self, now: Millis) -> Option<Millis> {
+        let heard = self.heard(now)?;
+        let heard_of = self.sources.iter().filter(|(.., source)| source.service_heard().is_some());
+        Some(heard_of.map(|(.., source)| source.service_now().as_millisecond()).fold(heard, Millis::max))
+    }
+
     /// A sink that is gone from the configuration while something is kept for it: said hourly, since it ends nothing by itself.
     async fn say_what_is_gone(&self) -> Result<(), LedgerError> {
         for sink in self.ledger.sinks().await?.iter().filter(|sink| !sink.configured) {
@@ -142,12 +150,11 @@ impl Sweep {
             }
             let plan = self.activity.sizes(|sizes| budget::plan(&view.states(), view.total, self.body_budget, sizes));
             let Some(drop) = plan.drop else { break };
-            // what can be fetched again: a clock that was set back knows no expiry
-            let now = millis(&self.world);
-            let Some(heard) = self.heard(now) else { break };
+            // what can be fetched again, and for a while yet
+            let Some(present) = self.present(millis(&self.world)) else { break };
             let underway = self.activity.underway.clone();
             let drops = underway.drops();
-            let dropped = self.ledger.drop_from_back(drop.sink, drop.share, underway, heard.max(now)).await;
+            let dropped = self.ledger.drop_from_back(drop.sink, drop.share, underway, present + HOUR).await;
             if drops.end() {
                 // it may be there, after all, or again
                 self.activity.hints.deliver.notify_waiters();

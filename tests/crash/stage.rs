@@ -201,6 +201,14 @@ impl Stage {
         self.admin().page(false).now_or_never().expect("the ledger answers at once")
     }
 
+    /// The sum of a metric over the series of which each of `labels` is a part (`sink="lake"`).
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.admin().metrics().now_or_never().expect("the ledger answers at once").unwrap();
+        let of =
+            |line: &&str| line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label));
+        text.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// Time goes by while no agent runs.
     pub fn pass(&self, time: Duration) {
         self.clock.pass(time);

@@ -4,7 +4,9 @@ use std::cell::Cell;
 
 use auditferry::ledger::Millis;
 
-use super::{DAY, HOUR, MINUTE, after, arrived_once, calm, live, live_until_settled, missing, published, tenth_minute};
+use super::{
+    DAY, HOUR, MINUTE, after, arrived_once, books, calm, live, live_until_settled, missing, published, tenth_minute,
+};
 use crate::{
     checks,
     stage::{SinkPlan, Stage},
@@ -21,7 +23,7 @@ fn wrong_for_two_hours(days: i64) {
     let sinks = [SinkPlan::fake("siem"), SinkPlan::fake("lake")];
     stage.destination("lake").block(true);
     let by = days * DAY.as_millis() as Millis;
-    let (begun, jumped) = (stage.now(), Cell::new(0));
+    let (begun, jumped, most) = (stage.now(), Cell::new(0), Cell::new(0));
     let hour = HOUR.as_millis() as Millis;
     live(&mut stage, &sinks, 4 * HOUR, |stage| {
         let now = stage.now();
@@ -29,6 +31,9 @@ fn wrong_for_two_hours(days: i64) {
         if due > jumped.get() {
             stage.clock.jump(if due == 1 { by } else { -by });
             jumped.set(due);
+        }
+        if (begun + hour..begun + 3 * hour).contains(&now) {
+            most.set(most.get().max(books(stage).stored_bytes));
         }
         if now > begun + hour / 2 && tenth_minute(stage) {
             let contents = published(stage);
@@ -38,6 +43,9 @@ fn wrong_for_two_hours(days: i64) {
         }
     });
     assert_eq!(jumped.get(), 2);
+    let largest: i64 = checks::sql(&stage, "SELECT max(bytes) FROM content", |row| row.get(0)).unwrap();
+    let bound = stage.body_budget + 2 * largest as u64;
+    assert!(most.get() <= bound, "{} bytes were stored meanwhile, {bound} may be", most.get());
     let known = checks::column(&stage, "SELECT content_id FROM content", |row| row.get::<_, String>(0)).unwrap();
     let all = published(&stage);
     let before = all.iter().filter(|content| content.created < stage.now() - 15 * 60_000);

@@ -1,6 +1,6 @@
 //! Sinks that come later or stand still.
 
-use std::{cell::Cell, collections::BTreeSet};
+use std::{cell::Cell, collections::BTreeSet, sync::Arc, time::Duration};
 
 use auditferry::{
     ledger::Millis,
@@ -9,6 +9,7 @@ use auditferry::{
         faults::{AnswerFault, Odd, When, Wrong},
     },
 };
+use auditferry_contract::Limits;
 
 use super::{
     DAY, HOUR, MINUTE, after, arrived_once, books, calm, live, live_until_settled, missing, odd, published, records,
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     checks,
+    seeds::moody::{Mood, Script},
     stage::{SinkPlan, Stage},
 };
 
@@ -116,8 +118,44 @@ fn a_sink_that_is_down_for_longer_than_contents_live_gets_what_is_stored_and_the
     assert!(!sinks_of_gaps.is_empty() && sinks_of_gaps.iter().all(|sink| sink.as_deref() == Some("lake")));
     let marked: i64 = checks::sql(&stage, "SELECT count(*) FROM delivery WHERE lost = 1", |row| row.get(0)).unwrap();
     assert_eq!(marked, lost as i64);
+    let of = |metric: &str, sink: &str| stage.metric(metric, &[sink]);
+    let books: i64 = books(&stage).streams.iter().flat_map(|stream| &stream.accounts).map(|account| account.lost).sum();
+    assert!(books > 0, "records that had been read, and were dropped");
+    assert_eq!(of("auditferry_sink_lost_total", "sink=\"lake\""), books as f64);
+    assert_eq!(of("auditferry_sink_lost_total", "sink=\"siem\""), 0.0);
     for sink in ["siem", "lake"] {
         assert!(!stage.destinations[sink].of_operation("AuditGapOpened").is_empty(), "{sink} hears of it");
+        arrived_once(&stage, sink);
+    }
+}
+
+#[test]
+fn a_sink_that_never_answers_delays_no_other() {
+    let mut profile = calm(5 * MINUTE, 2 * HOUR);
+    profile.tenants[0].end = Some(after(&profile, 4 * HOUR));
+    let mut stage = Stage::new(profile);
+    stage.start = 2 * HOUR;
+    stage.body_budget = 40_000;
+    let begun = stage.now();
+    let moods = vec![(Millis::MIN, begun + 6 * 3_600_000, Mood::Hangs)];
+    let limits = Limits { deadline: Duration::from_secs(20), ..Limits::default() };
+    let lake =
+        SinkPlan { script: Some((Arc::new(Script { moods, ..Script::default() }), limits)), ..SinkPlan::fake("lake") };
+    let sinks = [SinkPlan::fake("siem"), lake];
+    live(&mut stage, &sinks, 5 * HOUR, |stage| {
+        let now = stage.now();
+        if now > begun + 10 * 60_000 && tenth_minute(stage) {
+            let contents = published(stage);
+            let due = contents.iter().filter(|content| content.created < now - 7 * 60_000);
+            assert_eq!(missing(stage, "siem", due), Vec::<String>::new(), "the other sink is late at {now}");
+        }
+    });
+    assert!(stage.taken("lake").is_empty());
+    let tried = stage.destinations["lake"].strikes.all()["sink Hangs"];
+    assert!(tried > 10, "it was tried {tried} times");
+    live_until_settled(&mut stage, &sinks, 2 * HOUR, 6 * HOUR);
+    for sink in ["siem", "lake"] {
+        assert_eq!(missing(&stage, sink, &published(&stage)), Vec::<String>::new());
         arrived_once(&stage, sink);
     }
 }
