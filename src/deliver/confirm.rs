@@ -21,6 +21,13 @@ pub(super) struct Confirmed {
     refused: u64,
 }
 
+impl Confirmed {
+    /// Nothing was written, since the quarantine is full.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+}
+
 impl Deliver {
     /// Confirms what is settled, when there is something. The bodies of what is taken stay until that succeeds.
     pub(super) fn confirm(&self, course: &mut Course) -> Option<BoxFuture<'static, Result<Confirmed, LedgerError>>> {

@@ -93,7 +93,7 @@ pub(super) struct Course {
     pub closing: Option<BoxFuture<'static, bool>>,
     /// Nothing was left to send at the last look.
     pub idle: bool,
-    /// There may be more since the look that is under way began: it is not the last.
+    /// Since the look that is under way began there may be more: when it finds nothing, there is another.
     pub missed: bool,
     /// That look left out what was never handed out: the memory was full.
     pub crowded: bool,

@@ -57,7 +57,8 @@ impl Deliver {
             }
             Event::Read(read) => self.was_read(course, read?)?,
             Event::Confirmed(confirmed) => {
-                course.unwritten = confirmed.is_err();
+                // with a full quarantine nothing was tried
+                course.unwritten = confirmed.as_ref().map_or(true, |it| course.unwritten && it.is_full());
                 self.confirmed(course, confirmed?);
             }
             Event::Permit(permit) => course.permit = Some(permit),
@@ -82,7 +83,9 @@ impl Deliver {
         let contents = pieces.iter().map(|piece| piece.content).collect();
         // until the batch that is made of them holds what is in it
         let (_held, dropped) = read.reading.hold(contents);
-        let (mut again, mut later) = (!dropped.is_empty() || std::mem::take(&mut course.missed), Vec::new());
+        // there may be more than was looked for: since it began, or since the memory has room again
+        let more = std::mem::take(&mut course.missed) || !read.fresh && course.tracks.positions() < self.positions;
+        let (mut again, mut later) = (!dropped.is_empty() || more, Vec::new());
         pieces.retain(|piece| {
             if dropped.contains(&piece.content) {
                 return false;

@@ -42,9 +42,6 @@ impl Deliver {
         if course.holds_back() {
             return Ok(());
         }
-        if course.made.is_some() {
-            self.hand_over(course);
-        }
         // what is taken while a confirmation is under way comes again after a crash: one window of it, however slow the disk is, and none while
         // the ledger can't be written (I4)
         let batch = self.limits.batch_messages.max(1);
@@ -52,6 +49,9 @@ impl Deliver {
         let full = course.unwritten || course.launched.saturating_add(batch) > window;
         let ahead =
             course.confirming.is_some() && full && !self.world.gate.mutant("sends on while nothing can be confirmed");
+        if course.made.is_some() && !(course.unwritten && ahead) {
+            self.hand_over(course);
+        }
         let room = course.flight.running() < self.limits.in_flight.max(1) && !ahead;
         // with the memory full, only what is in it already goes out: that is what empties it
         let fresh = course.tracks.positions() < self.positions || course.trust.probes();

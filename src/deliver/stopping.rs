@@ -42,10 +42,7 @@ impl Deliver {
             }
         }
         let failed = matches!(course.ending, Some(Ending::Failed(_))) || course.flight.running() > 0;
-        let Some(open) = &mut course.open else { return Ok(()) };
-        if failed {
-            return Ok(());
-        }
+        let Some(open) = course.open.as_mut().filter(|_| !failed) else { return self.last(course).await };
         let closing = self.close(std::sync::Arc::clone(&open.sink));
         let clean = tokio::select! {
             biased;
@@ -54,6 +51,11 @@ impl Deliver {
             clean = closing => clean,
         };
         self.unsettle(course, clean);
+        self.last(course).await
+    }
+
+    /// Confirms what is settled by now, for the last time.
+    async fn last(&self, course: &mut Course) -> Result<(), LedgerError> {
         // the one that a slow disk still works on has its turn first: two of the same steps would not fit each other
         if let Some(confirming) = course.confirming.take() {
             match confirming.await {

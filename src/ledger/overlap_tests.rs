@@ -119,6 +119,21 @@ async fn what_fails_is_told_to_other_processes_with_its_beginning() {
     assert_eq!(story.ledger.books().await.unwrap().troubles, []);
 }
 
+/// What has expired and is still stored, for a sink that was away, is not for one that comes later: the copy in another content is, once.
+#[tokio::test]
+async fn a_new_sink_gets_a_record_once_though_its_own_content_is_expired_and_stored() {
+    let a = || sink("a", Some(T - 7 * DAY));
+    let mut story = begin(vec![a()]).await;
+    story.admit("one", T - 6 * DAY).await;
+    story.store("one", &[1, 2]).await;
+    story.admit("two", T - DAY).await;
+    story.store("two", &[2, 3]).await;
+    story.sinks = register(&story.ledger, vec![a(), sink("b", Some(T - 7 * DAY))], T + 2 * DAY).await.1;
+    assert_eq!(story.drain(1).await, [2, 3]);
+    assert_eq!(story.drain(0).await, [1, 2, 3]);
+    story.close().await;
+}
+
 #[tokio::test]
 async fn a_new_sink_gets_the_copy_of_a_record_whose_own_content_had_expired_before_it_was_there() {
     let a = || sink("a", Some(T - 7 * DAY));

@@ -265,7 +265,8 @@ fn open_accounts(
     Ok(())
 }
 
-/// Owes a sink that was added later the contents that the ledger already has; bodies that are gone are fetched again.
+/// Owes a sink that was added later what the service still has of what the ledger knows; bodies that are gone are fetched again. What has expired and is
+/// stored for another sink is not for it: a copy of such a record elsewhere is, and can't tell whether this one came.
 fn owe_the_past(
     connection: &Connection,
     stream: i64,
@@ -283,9 +284,9 @@ fn owe_the_past(
     connection
         .prepare_cached(
             "INSERT INTO delivery (sink, content, stream, created, ready)
-         SELECT ?2, id, stream, created, state = 2 FROM content WHERE stream = ?1 AND created >= ?3 AND state < 3",
+         SELECT ?2, id, stream, created, state = 2 FROM content WHERE stream = ?1 AND created >= ?3 AND state < 3 AND expires > ?4",
         )?
-        .execute(params![stream, sink, since])?;
+        .execute(params![stream, sink, since, now])?;
     connection.prepare_cached("UPDATE account SET owed = owed + (SELECT ifnull(sum(c.records), 0) FROM delivery d JOIN content c ON c.id = d.content
            WHERE d.sink = ?2 AND d.stream = ?1) WHERE stream = ?1 AND sink = ?2")?.execute(params![stream, sink],
     )?;

@@ -99,7 +99,7 @@ impl Ledger {
         .await
     }
 
-    /// Drops one body from the back of what `sink` is owed: not begun by any sink, fetchable again, and not needed by one
+    /// Drops one body from the back of what `sink` is owed: not begun by any sink, fetchable again (by a stream that is still configured), and not needed by one
     /// that has less than `share` bytes before it, or no other; and not on its way to any, which `underway` is asked when the transaction's turn has
     /// come. Returns which, and the bytes freed.
     pub async fn drop_from_back(
@@ -125,6 +125,9 @@ impl Ledger {
     }
 }
 
+/// So many bodies in a row that a sink begins with at this moment, and the next drop comes later: a transaction must not take long.
+const TRIES: u32 = 20;
+
 /// The last body that may be dropped, and its bytes.
 fn last(
     connection: &Connection,
@@ -135,13 +138,13 @@ fn last(
 ) -> rusqlite::Result<Option<(i64, i64)>> {
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.bytes FROM delivery d JOIN content c ON c.id = d.content JOIN stream s ON s.id = c.stream
-         WHERE d.sink = ?1 AND d.ready = 1 AND d.lost = 0 AND s.origin = 'listed' AND c.expires > ?3
+         WHERE d.sink = ?1 AND d.ready = 1 AND d.lost = 0 AND s.origin = 'listed' AND s.configured = 1 AND c.expires > ?3
            AND c.id NOT IN (SELECT value FROM json_each(?4))
            AND NOT EXISTS (SELECT 1 FROM delivery o WHERE o.content = c.id AND o.lost = 0 AND o.progress > 0)
            AND NOT EXISTS (SELECT 1 FROM delivery o JOIN sink k ON k.id = o.sink WHERE o.content = c.id AND o.lost = 0 AND (k.ahead < ?2 OR k.ahead <= c.bytes))
          ORDER BY d.created DESC, d.content DESC LIMIT 1",
     )?;
-    loop {
+    for _ in 0..TRIES {
         let held = format!("{:?}", underway.held());
         let found = statement
             .query_row(params![sink, share as i64, now, held], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))
@@ -152,4 +155,5 @@ fn last(
             found => return Ok(found),
         }
     }
+    Ok(None)
 }

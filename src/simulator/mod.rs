@@ -127,7 +127,7 @@ impl Simulator {
         Simulator { profile: Arc::new(profile), tenants, shared: Minute::default(), leaks: 0, struck: BTreeMap::new() }
     }
 
-    /// How often each kind of fault has shown itself to a client: `answer Cut`, `content Reordered`, `page Loop`, `token NoRoles`, `off Gone`.
+    /// How often each kind of fault has shown itself to a client: `answer Cut`, `token answer Late`, `content Reordered`, `page Loop`, `token NoRoles`, `off Gone`.
     pub fn struck(&self) -> &BTreeMap<String, u64> {
         &self.struck
     }

@@ -115,7 +115,6 @@ impl Simulator {
         let number = self.count(position, Operation::Token);
         let wrong = self.profile.tenants[position].faults.answer(Operation::Token, number, timestamp(now)).cloned();
         let Some(wrong) = wrong else { return self.issue(position, number, v2, form, now) };
-        self.strikes("answer", &wrong);
         self.strikes("token answer", &wrong);
         if let Some(answer) = self.wrong(Operation::Token, &wrong, "") {
             return answer;
