@@ -42,16 +42,17 @@ impl Deliver {
         if course.holds_back() {
             return Ok(());
         }
-        // what is taken while a confirmation is under way comes again after a crash: one window of it, however slow the disk is, and none while
-        // the ledger can't be written (I4)
+        // a batch that was made goes out before a confirmation that begins now is heard of: that may forget the content that it is of (seed 6647)
+        if course.made.is_some() {
+            self.hand_over(course);
+        }
+        // what is taken while a confirmation is under way comes again after a crash: one window of it, however slow the disk is, and none but
+        // what was made already while the ledger can't be written (I4)
         let batch = self.limits.batch_messages.max(1);
         let window = self.limits.in_flight.max(1).saturating_mul(batch);
         let full = course.unwritten || course.launched.saturating_add(batch) > window;
         let ahead =
             course.confirming.is_some() && full && !self.world.gate.mutant("sends on while nothing can be confirmed");
-        if course.made.is_some() && !(course.unwritten && ahead) {
-            self.hand_over(course);
-        }
         let room = course.flight.running() < self.limits.in_flight.max(1) && !ahead;
         // with the memory full, only what is in it already goes out: that is what empties it
         let fresh = course.tracks.positions() < self.positions || course.trust.probes();
