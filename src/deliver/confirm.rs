@@ -17,15 +17,8 @@ pub(super) struct Confirmed {
     /// For each step, whether it was applied; otherwise the content was lost meanwhile, or its body dropped.
     applied: Vec<bool>,
     /// What was refused does not fit into the quarantine: nothing was confirmed.
-    full: bool,
+    pub(super) full: bool,
     refused: u64,
-}
-
-impl Confirmed {
-    /// Nothing was written, since the quarantine is full.
-    pub(super) fn is_full(&self) -> bool {
-        self.full
-    }
 }
 
 impl Deliver {

@@ -58,7 +58,7 @@ impl Deliver {
             Event::Read(read) => self.was_read(course, read?)?,
             Event::Confirmed(confirmed) => {
                 // with a full quarantine nothing was tried
-                course.unwritten = confirmed.as_ref().map_or(true, |it| course.unwritten && it.is_full());
+                course.unwritten = confirmed.as_ref().map_or(true, |it| course.unwritten && it.full);
                 self.confirmed(course, confirmed?);
             }
             Event::Permit(permit) => course.permit = Some(permit),

@@ -133,11 +133,9 @@ impl Simulator {
     }
 
     fn strikes(&mut self, of: &str, fault: &dyn std::fmt::Debug) {
-        let name = format!("{of} {fault:?}");
-        let end = name[of.len() + 1..]
-            .find(|letter: char| !letter.is_alphanumeric())
-            .map_or(name.len(), |at| at + of.len() + 1);
-        *self.struck.entry(name[..end].to_owned()).or_default() += 1;
+        let fault = format!("{fault:?}");
+        let kind = fault.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
+        *self.struck.entry(format!("{of} {kind}")).or_default() += 1;
     }
 
     /// What it was made from.

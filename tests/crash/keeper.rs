@@ -251,7 +251,7 @@ impl GateKeeper for Keeper {
         if self.is_dead() {
             return false;
         }
-        let panics = self.panics.lock().unwrap().as_deref() == Some(&*format!("{seam}: {detail}"));
+        let panics = self.panics.lock().unwrap().as_ref().is_some_and(|name| *name == format!("{seam}: {detail}"));
         assert!(!panics, "asked for this panic");
         let gate = self.passed.fetch_add(1, Ordering::Relaxed) + 1;
         let mut seen = self.seen();
