@@ -339,7 +339,7 @@ impl Tracks {
         self.tracks.iter().filter(|(_, track)| taken(track)).map(|(content, _)| *content).collect()
     }
 
-    /// The ledger has confirmed `step`. The content stays known until [`tidy`](Self::tidy): a batch of it may have been made and not gone out yet.
+    /// The ledger has confirmed `step`.
     pub fn confirmed(&mut self, step: &Progress) {
         let Some(track) = self.tracks.get_mut(&step.content) else { return };
         let settled = (step.to - track.front).clamp(0, track.states.len() as i64) as usize;
@@ -347,6 +347,9 @@ impl Tracks {
         self.positions -= settled;
         track.front = step.to.max(track.front);
         track.refusals = track.refusals.split_off(&track.front);
+        if track.states.is_empty() {
+            self.tracks.remove(&step.content);
+        }
     }
 
     /// The ledger knows the content otherwise now (lost, or its body dropped): nothing of it is remembered.

@@ -127,19 +127,6 @@ fn confirmed_positions_cost_no_memory() {
 }
 
 #[test]
-fn a_batch_that_was_made_before_a_confirmation_goes_out_after_it_and_is_waited_for() {
-    let (mut tracks, keys) = started(1);
-    tracks.taken(keys[0]);
-    let (progress, _) = tracks.ready(false, 100);
-    tracks.confirmed(&progress[0]);
-    let key = tracks.start(7, 1, None).expect("the content is known still");
-    assert!(tracks.taken(key), "else it would go out again (seed 6647)");
-    tracks.confirmed(&tracks.ready(false, 100).0[0]);
-    tracks.tidy();
-    assert!(tracks.begun(0, false).is_empty());
-}
-
-#[test]
 fn a_clock_set_back_by_a_day_keeps_nothing_waiting() {
     let (mut tracks, keys) = started(1);
     let day = 24 * 3_600_000;
