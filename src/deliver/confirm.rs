@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, future::BoxFuture};
 
-use super::{Deliver, batch, course::Course, track::Refusal};
+use super::{
+    Deliver,
+    batch::{self, Made},
+    course::Course,
+    track::Refusal,
+};
 use crate::{
     agent::millis,
     fetch::chunk,
@@ -58,9 +63,10 @@ impl Deliver {
             self.no_room(course);
             return;
         }
+        let made = course.made.as_ref().map(Made::contents).unwrap_or_default();
         for (step, applied) in confirmed.steps.iter().zip(&confirmed.applied) {
             if *applied {
-                course.tracks.confirmed(step);
+                course.tracks.confirmed(step, made.contains(&step.content));
             } else {
                 course.tracks.forget(step.content);
                 course.look();

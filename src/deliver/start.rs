@@ -42,7 +42,6 @@ impl Deliver {
         if course.holds_back() {
             return Ok(());
         }
-        // a batch that was made goes out before a confirmation that begins now is heard of: that may forget the content that it is of (seed 6647)
         if course.made.is_some() {
             self.hand_over(course);
         }

@@ -339,15 +339,15 @@ impl Tracks {
         self.tracks.iter().filter(|(_, track)| taken(track)).map(|(content, _)| *content).collect()
     }
 
-    /// The ledger has confirmed `step`.
-    pub fn confirmed(&mut self, step: &Progress) {
+    /// The ledger has confirmed `step`. `made`: more of this content is in a batch that was made and has not gone out; until then it stays known.
+    pub fn confirmed(&mut self, step: &Progress, made: bool) {
         let Some(track) = self.tracks.get_mut(&step.content) else { return };
         let settled = (step.to - track.front).clamp(0, track.states.len() as i64) as usize;
         track.states.drain(..settled);
         self.positions -= settled;
         track.front = step.to.max(track.front);
         track.refusals = track.refusals.split_off(&track.front);
-        if track.states.is_empty() {
+        if track.states.is_empty() && !made {
             self.tracks.remove(&step.content);
         }
     }

@@ -116,14 +116,28 @@ fn confirmed_positions_cost_no_memory() {
         tracks.taken(*key);
     });
     let (progress, _) = tracks.ready(false, 100);
-    tracks.confirmed(&progress[0]);
+    tracks.confirmed(&progress[0], false);
     assert_eq!(tracks.positions(), 1);
     assert_eq!(tracks.begun(0, false), [(7, 3)]);
     tracks.taken(keys[2]);
     let (progress, _) = tracks.ready(false, 100);
     assert_eq!((progress[0].from, progress[0].to), (2, 3));
-    tracks.confirmed(&progress[0]);
+    tracks.confirmed(&progress[0], false);
     assert_eq!((tracks.positions(), tracks.begun(0, false)), (0, vec![]));
+}
+
+#[test]
+fn what_was_made_before_a_confirmation_is_waited_for_when_it_goes_out_after_it() {
+    let (mut tracks, keys) = started(1);
+    tracks.taken(keys[0]);
+    let (progress, _) = tracks.ready(false, 100);
+    tracks.confirmed(&progress[0], true);
+    let key = tracks.start(7, 1, None).expect("the content is known still");
+    assert!(tracks.taken(key), "else it would go out again");
+    let (progress, _) = tracks.ready(false, 100);
+    assert_eq!((progress[0].from, progress[0].to), (1, 2));
+    tracks.confirmed(&progress[0], false);
+    assert_eq!(tracks.begun(0, false), []);
 }
 
 #[test]

@@ -2,10 +2,14 @@
 
 use auditferry::world::LedgerFault;
 
-use crate::{Run, scenario, seeds, stories::slow::confirmations_fail, touched::LOST_BESIDE};
+use crate::{
+    Run, scenario, seeds,
+    stories::slow::confirmations_fail,
+    touched::{COUNTS_SHORT, LOST_BESIDE},
+};
 
 /// Every fault that must be noticed, the invariants of which one must name it, and a seed that is known to show it soon.
-const MUTANTS: [(&str, &[&str], Option<u64>); 19] = [
+const MUTANTS: [(&str, &[&str], Option<u64>); 20] = [
     ("cursor moved with the first page", &["I1"], Some(10)),
     ("no overlap", &["I3"], None),
     ("confirm before deliver", &["I2", "I3"], None),
@@ -24,6 +28,7 @@ const MUTANTS: [(&str, &[&str], Option<u64>); 19] = [
     ("no body is dropped", &["I6"], None),
     ("what is lost is no gap", &["I2", "I3"], Some(14)),
     (LOST_BESIDE, &["I3"], Some(33)),
+    (COUNTS_SHORT, &["I3"], None),
     ("sends on while nothing can be confirmed", &["I4"], None),
 ];
 

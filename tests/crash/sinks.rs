@@ -16,7 +16,7 @@ use auditferry_contract::{
 };
 use tokio::sync::Notify;
 
-use crate::strikes::Strikes;
+use crate::{seeds::moody::pass, strikes::Strikes};
 
 /// What a fake destination keeps of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub struct Destination {
     blocked: Arc<AtomicBool>,
     poison: Arc<Mutex<Option<Poison>>>,
     lossy: Arc<Mutex<Option<Lossy>>>,
+    opening: Arc<Mutex<Duration>>,
     tokens: Arc<Mutex<Vec<String>>>,
     /// So many of the messages that were ever offered are refused by name, and which these are.
     first: Arc<Mutex<(usize, Vec<EventId>)>>,
@@ -113,6 +114,11 @@ impl Destination {
     /// Loses connections from now on, or none.
     pub fn lossy(&self, lossy: Option<Lossy>) {
         *self.lossy.lock().unwrap() = lossy;
+    }
+
+    /// It takes so long to be opened from now on.
+    pub fn opens_within(&self, time: Duration) {
+        *self.opening.lock().unwrap() = time;
     }
 
     /// Reads nothing from now on, or everything again.
@@ -211,6 +217,8 @@ impl CheckedSink for Shaky {
             let token = env.secret(&SecretRef::Env("TOKEN".into())).await.map_err(SinkError::blocked)?;
             self.destination.tokens.lock().unwrap().push(token.expose_secret().to_owned());
         }
+        let opening = *self.destination.opening.lock().unwrap();
+        pass(opening).await;
         Ok(Arc::new(Open { destination: self.destination.clone(), faulty: self.faulty, lost: Notify::new() }))
     }
 }

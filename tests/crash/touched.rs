@@ -56,6 +56,13 @@ pub const LOST_BESIDE: &str = "a loss beside another is in no gap";
 const NOTHING_GROWS: &str =
     "CREATE TRIGGER nothing_grows BEFORE UPDATE OF changed_at ON gap BEGIN SELECT RAISE(IGNORE); END";
 
+/// Another: a gap says one record less than was lost. What forbids gaps to become smaller is away, since it would notice this first.
+pub const COUNTS_SHORT: &str = "a gap says one record less than was lost";
+const ONE_LESS: &str = "
+CREATE TRIGGER touched_gap_smaller AFTER DELETE ON lost_content BEGIN SELECT 1; END;
+CREATE TRIGGER one_less AFTER INSERT ON gap WHEN NEW.records > 0
+  BEGIN UPDATE gap SET records = records - 1 WHERE id = NEW.id; END";
+
 /// Scenarios filter by record type only. What nobody could read passes all filters.
 fn wants(filter: &Filter, frame: &Frame<'_>) -> bool {
     let kind = || serde_json::from_slice::<serde_json::Value>(frame.record).ok()?["RecordType"].as_i64();
@@ -83,9 +90,12 @@ pub struct Touched {
 impl Touched {
     /// Makes a mutant of the ledger.
     pub fn mutate(stage: &Stage, mutant: Option<&str>) {
-        if mutant == Some(LOST_BESIDE) {
-            stage.memory.with(|connection| connection.execute_batch(NOTHING_GROWS)).unwrap();
-        }
+        let triggers = match mutant {
+            Some(LOST_BESIDE) => NOTHING_GROWS,
+            Some(COUNTS_SHORT) => ONE_LESS,
+            _ => return,
+        };
+        stage.memory.with(|connection| connection.execute_batch(triggers)).unwrap();
     }
 
     /// Notes what is touched from now on.
@@ -105,7 +115,7 @@ impl Touched {
 
     /// Looks at what the last transaction touched. The error begins with the invariant's name.
     pub fn look(&self) -> Result<(), String> {
-        let mut books = false;
+        let (mut books, mut gaps) = (false, BTreeSet::new());
         let notes = self.notes().map_err(|error| error.to_string())?;
         for note in &notes {
             match &*note.what {
@@ -113,13 +123,33 @@ impl Touched {
                 "progress" => self.taken(note)?,
                 "finished" => self.finished(note)?,
                 "lost" => self.lost(note, &notes)?,
-                "gap" => {}
+                "gap" => drop(gaps.insert((note.before, note.sink))),
                 "books" => books = true,
                 never => return Err(format!("{never}: row {}, sink {}", note.row, note.sink)),
             }
         }
         if books {
             self.close()?;
+        }
+        gaps.into_iter().try_for_each(|(stream, sink)| self.counted(stream, sink))
+    }
+
+    /// I3: the gaps of a sink say how many records are lost to it, unless one holds a content that was never read.
+    fn counted(&self, stream: i64, sink: i64) -> Result<(), String> {
+        let all = "SELECT a.lost, sum(g.records), count(*) > count(g.records), EXISTS (
+               SELECT 1 FROM lost_content l WHERE l.stream = a.stream AND l.sink = a.sink)
+             FROM account a JOIN gap g ON g.stream = a.stream AND g.sink = a.sink WHERE a.stream = ?1 AND a.sink = ?2 GROUP BY a.stream";
+        let read = |row: &Row<'_>| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, bool>(2)?, row.get::<_, bool>(3)?))
+        };
+        for (lost, said, unknown, unread) in self.ask(all, [stream, sink], read)? {
+            let said = said.unwrap_or_default();
+            if unknown != unread || if unknown { said > lost } else { said != lost } {
+                let more = if unknown { " and some more" } else { "" };
+                return Err(format!(
+                    "I3: {lost} records of stream {stream} are lost to sink {sink}, and its gaps say {said}{more}"
+                ));
+            }
         }
         Ok(())
     }

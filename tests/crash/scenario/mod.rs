@@ -85,6 +85,7 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
     for sink in &all {
         stage.destination(sink.name);
     }
+    Touched::mutate(&stage, mutant);
     // whoever looks for where two runs part wants all gates
     let watch =
         |stage: &Stage| Watch { touched: Some(Touched::begin(stage, &all)), log: usize::MAX, ..Watch::of(stage) };

@@ -58,6 +58,7 @@ pub fn play(
         let touched = Some(Touched::begin(stage, &sinks));
         Some(Watch { bound, broken: broken.to_vec(), touched, ..Watch::of(stage) })
     };
+    Touched::mutate(stage, mutant);
     let first = Arc::new(Keeper::with(kill_at.map_or(Kill::Never, Kill::At), mutant, watch(stage)));
     let mut keeper = Arc::clone(&first);
     let (mut kills, mut configured) = (0, Vec::new());

@@ -223,7 +223,7 @@ impl Sink for Open {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the destination's own time")]
-async fn pass(time: Duration) {
+pub async fn pass(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
     }

@@ -17,7 +17,7 @@ use crate::{
     checks,
     keeper::{Broken, Keeper, Kill, Watch},
     seeds::moody::{Mood, Script},
-    sinks::{BATCH, IN_FLIGHT},
+    sinks::{BATCH, IN_FLIGHT, Lossy},
     stage::{SinkPlan, Stage},
 };
 
@@ -209,4 +209,25 @@ fn what_is_stored_goes_out_within_seconds_though_it_comes_while_the_ledger_is_re
         assert!(longest.get() < 30_000, "a body was there for {} ms before it was confirmed", longest.get());
         arrived_once(&stage, "siem");
     }
+}
+
+/// The peer ends each connection in an orderly way and has what was sent; the next batch is made, and waits for the new connection, when what was
+/// taken before is confirmed.
+#[test]
+fn a_batch_that_waits_for_its_sink_to_be_opened_goes_out_once() {
+    let mut profile = calm(10 * MINUTE, 4 * HOUR);
+    profile.tenants[0].records_per_content = 20;
+    profile.tenants[0].end = Some(after(&profile, HOUR));
+    let mut stage = Stage::new(profile);
+    stage.start = 4 * HOUR;
+    let fault = LedgerFault::Slow(Duration::from_secs(3));
+    let slow = Broken { from: stage.now(), until: Millis::MAX, call: "confirm", every: 1, fault };
+    let keeper = Arc::new(Keeper::with(Kill::Never, None, Some(Watch { broken: vec![slow], ..Watch::of(&stage) })));
+    let sinks = [SinkPlan::fake("siem")];
+    stage.destination("siem").lossy(Some(Lossy { every: 1, orderly: true }));
+    stage.destination("siem").opens_within(Duration::from_secs(5));
+    stage.live(&keeper, &sinks, 3 * HOUR, |_| false).unwrap();
+    println!("{} taken in {} calls", stage.taken("siem").len(), stage.destinations["siem"].calls());
+    assert_eq!(missing(&stage, "siem", &published(&stage)), Vec::<String>::new());
+    arrived_once(&stage, "siem");
 }
