@@ -209,6 +209,9 @@ impl Deliver {
                 Fate::Again if self.world.gate.mutant("untaken is taken") => {
                     taken += usize::from(course.tracks.taken(*key))
                 }
+                Fate::Again if self.world.gate.mutant("untaken is refused") => {
+                    course.tracks.refuse(*key, &"not taken".into());
+                }
                 Fate::Refused(_) if self.world.gate.mutant("refused is delivered") => {
                     taken += usize::from(course.tracks.taken(*key));
                 }

@@ -264,7 +264,6 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
     let simulator = stage.simulator.lock().unwrap();
     let published = published(stage, &simulator, stage.now());
     drop(simulator);
-    let largest = published.iter().map(|content| content.known.first.len()).max().unwrap_or(0);
     for plan in plans {
         arrived(stage, plan, &published)?;
         let arrived = received(stage, plan);
@@ -273,18 +272,11 @@ pub fn at_the_end(stage: &Stage, plans: &[SinkPlan], kills: u64) -> Result<(), S
         let failures = stage.destinations[plan.name].failures.load(std::sync::atomic::Ordering::Relaxed);
         let allowed = match &plan.script {
             None => kills * (BATCH * IN_FLIGHT) as u64 + stage.destinations[plan.name].allowed_repeats(),
-            // a body that is dropped while a batch of it is under way is sent again as a whole
-            Some((_, limits)) => {
-                let sum = |query: &str| sql(stage, query, |row| row.get::<_, i64>(0).map(|sum| sum as u64));
-                // without a failure nothing that was sent is sent again
-                let dropped = match failures {
-                    0 => 0,
-                    _ => sum("SELECT ifnull(sum(generation), 0) FROM content")?,
-                };
-                let flight = (limits.in_flight * limits.batch_messages).max(largest) as u64;
-                // what a body lost when it was fetched again is new wherever else it comes
-                let gone = sum("SELECT ifnull(sum(records), 0) FROM gap WHERE reason = 'gone when fetched again'")?;
-                stage.destinations[plan.name].allowed_repeats() + gone + dropped * flight
+            // what a body lost when it was fetched again is new wherever else it comes
+            Some(_) => {
+                let gone = "SELECT ifnull(sum(records), 0) FROM gap WHERE reason = 'gone when fetched again'";
+                let gone = sql(stage, gone, |row| row.get::<_, i64>(0))?;
+                stage.destinations[plan.name].allowed_repeats() + gone as u64
             }
         };
         if repeats > allowed {

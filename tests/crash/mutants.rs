@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Every fault that must be noticed, the invariants of which one must name it, and a seed that is known to show it soon.
-const MUTANTS: [(&str, &[&str], Option<u64>); 20] = [
+const MUTANTS: [(&str, &[&str], Option<u64>); 21] = [
     ("cursor moved with the first page", &["I1"], Some(10)),
     ("no overlap", &["I3"], None),
     ("confirm before deliver", &["I2", "I3"], None),
@@ -18,6 +18,7 @@ const MUTANTS: [(&str, &[&str], Option<u64>); 20] = [
     ("give up after 3 attempts", &["I2", "I3"], None),
     ("settled at once", &["I2", "I3"], None),
     ("untaken is taken", &["I2", "I3"], None),
+    ("untaken is refused", &["I2"], None),
     ("refused is delivered", &["I2", "I3"], None),
     ("one shared delivery loop", &["I5"], None),
     ("a memory of an hour", &["I1", "I4"], None),

@@ -91,7 +91,8 @@ pub fn run(kill_at: Option<u64>, mutant: Option<&'static str>) -> Result<Outcome
         |stage: &Stage| Watch { touched: Some(Touched::begin(stage, &all)), log: usize::MAX, ..Watch::of(stage) };
     let keeper = Arc::new(Keeper::with(kill_at.map_or(Kill::Never, Kill::At), mutant, Some(watch(&stage))));
     let mut lives = vec![Arc::clone(&keeper)];
-    let end = stage.profile.start.as_millisecond() + 8 * 3_600_000;
+    // two hours after the last content can be seen
+    let end = stage.profile.start.as_millisecond() + 250 * 60_000;
     loop {
         let now = stage.now();
         let (sinks, limit, ending) = match now < border {

@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 
 use auditferry::{ledger::Millis, simulator::faults::Odd};
+use auditferry_contract::EventId;
 
 use super::plan::{MINUTE, Plan, SinkLine};
 use crate::{
     checks, prompt,
+    rows::blob,
     stage::{SinkPlan, Stage},
     truth,
 };
+
+/// What the agent says of a record that some lives of a sink have no room for.
+const TOO_LARGE: &str = "no form of it fits into the 2500 bytes";
 
 /// I6: bodies that the service listed may take so many bytes. One content per sink above the budget, those of which it has a batch out
 /// or unsettled, and one
@@ -92,19 +97,39 @@ pub fn nobody_waits(stage: &Stage, plan: &Plan, sinks: &[SinkPlan], begun: Milli
     Ok(())
 }
 
-/// I4: of a sink that has not failed in this life, a death brings no more again than is being confirmed, was in flight when that began, and has gone
-/// out since: a window each. `before`: what an earlier life had left.
-pub fn little_is_unconfirmed(stage: &Stage, sink: &SinkPlan, before: u64) -> Result<(), String> {
+/// I4: a death brings no more again than is being confirmed, was in flight when that began, and has gone out since: a window each. A failure leaves
+/// a window more, or what lies in its content behind what was not taken. `before`: what an earlier life had left.
+pub fn little_is_unconfirmed(stage: &Stage, sink: &SinkPlan, before: u64, failures: u64) -> Result<(), String> {
     // what settles is not bounded by messages
     let Some((_, limits)) = sink.script.as_ref().filter(|(_, limits)| limits.settle.is_zero()) else { return Ok(()) };
     let window = (limits.in_flight * limits.batch_messages) as u64;
+    let largest: i64 = checks::sql(stage, "SELECT ifnull(max(records), 0) FROM content", |row| row.get(0))?;
     let unconfirmed = checks::unconfirmed(stage, sink, false)?;
-    match unconfirmed <= before + 3 * window {
+    match unconfirmed <= before + 3 * window + failures * window.max(largest as u64) {
         true => Ok(()),
         false => Err(format!(
-            "I4: {} has taken {unconfirmed} records that are not confirmed, {before} of them before this life; three windows are {}",
+            "I4: {} has taken {unconfirmed} records that are not confirmed, {before} of them before this life; three windows are {}, and {failures} failures",
             sink.name,
             3 * window
         )),
+    }
+}
+
+/// I2: a record lies in the quarantine of a sink only when this sink refused it for good, or it was too large for it.
+pub fn only_the_refused_is_kept(stage: &Stage, sink: &SinkPlan) -> Result<(), String> {
+    let Some((script, _)) = sink.script.as_ref().filter(|(script, _)| !script.refuses_anything()) else {
+        return Ok(());
+    };
+    let kept = format!(
+        "SELECT q.event, q.words FROM quarantine q JOIN sink k ON k.id = q.sink WHERE k.name = '{}'",
+        sink.name
+    );
+    let kept = checks::column(stage, &kept, |row| Ok((blob(row)?, row.get::<_, String>(1)?)))?;
+    let unlawful = |(id, words): &&(EventId, String)| !script.spoils(id) && !words.starts_with(TOO_LARGE);
+    match kept.iter().find(unlawful) {
+        None => Ok(()),
+        Some((id, words)) => {
+            Err(format!("I2: {id} is in the quarantine of {}, which never refused it: {words}", sink.name))
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use auditferry::ledger::Millis;
 use auditferry_contract::{
-    Batch, Cause, CheckedSink, Confirmation, Env, Limits, Lost, Message, Refusal, Sink, SinkError,
+    Batch, Cause, CheckedSink, Confirmation, Env, EventId, Limits, Lost, Message, Refusal, Sink, SinkError,
 };
 use tokio::sync::Notify;
 
@@ -60,6 +60,16 @@ impl Script {
     /// Whether a call may take longer than the agent waits for it at its end.
     pub fn is_slow(&self) -> bool {
         self.moods.iter().any(|(_, _, mood)| matches!(mood, Mood::Slow(time) if time.as_secs() >= 4))
+    }
+
+    /// It may refuse a record that is in order: all of them for a while, or one that goes alone.
+    pub fn refuses_anything(&self) -> bool {
+        self.moods.iter().any(|(_, _, mood)| matches!(mood, Mood::Wrong(_) | Mood::Flaky(_)))
+    }
+
+    /// It refuses this one at some time.
+    pub fn spoils(&self, id: &EventId) -> bool {
+        self.poison.iter().any(|(_, _, poison)| poison.spoils(id))
     }
 
     /// When the last trouble is over.
@@ -297,7 +307,11 @@ impl Open {
         let retry = |untaken, words: &str| SinkError::Retry { untaken, after: None, cause: Cause(words.into()) };
         let some = dice.below(batch.len() as u64 + 1) as usize;
         let settles = !self.limits.settle.is_zero();
-        let kind = dice.below(14);
+        // a connection that is lost after `Ok` costs nothing where `Ok` is final
+        let kind = match dice.below(14) {
+            11 if !settles => 13,
+            kind => kind,
+        };
         self.destination.strikes.note(format_args!("sink trouble {kind}"));
         match kind {
             0 => Err(retry(vec![], "refused the connection")),
@@ -335,8 +349,13 @@ impl Open {
             }
             9 => panic!("the sink panics"),
             10 => Err(wrong(Says::Refused, batch)),
-            11 if settles => {
+            11 => {
                 let (after, orderly) = (self.limits.settle / dice.pick(&[2, 3, 10_000]), dice.percent(40));
+                self.destination.strikes.note(if orderly {
+                    "sink closes after Ok"
+                } else {
+                    "sink breaks off after Ok"
+                });
                 if orderly {
                     self.take(batch);
                 }

@@ -117,12 +117,11 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
         let was_full = events.was_full.take();
         for sink in &sinks {
             let destination = &stage.destinations[sink.name];
-            let failed = destination.failures.load(Ordering::Relaxed) > failures.get(sink.name).copied().unwrap_or(0);
+            let failed = destination.failures.load(Ordering::Relaxed) - failures.get(sink.name).copied().unwrap_or(0);
             let slow = sink.script.as_ref().is_some_and(|(script, _)| script.is_slow());
-            if !failed {
-                lawful::little_is_unconfirmed(&stage, sink, before[sink.name]).map_err(&context)?;
-            }
-            if keeper.is_dead() || restarts || keeper.troubled() || was_full || failed || slow {
+            lawful::little_is_unconfirmed(&stage, sink, before[sink.name], failed).map_err(&context)?;
+            lawful::only_the_refused_is_kept(&stage, sink).map_err(&context)?;
+            if keeper.is_dead() || restarts || keeper.troubled() || was_full || failed > 0 || slow {
                 destination.may_repeat(checks::unconfirmed(&stage, sink, true)?);
             }
         }
@@ -142,7 +141,7 @@ pub fn play(plan: &Plan, mutant: Option<&'static str>) -> Result<Report, String>
         let pause = life.filter(|_| keeper.is_dead()).map_or(Duration::from_secs(60), |life: &Life| life.pause);
         stage.pass(pause.saturating_sub(Duration::from_secs(60)));
     }
-    sum_up(&mut report, &stage, plan);
+    sum_up(&mut report, &stage, plan, events.jumped.get());
     Ok(report)
 }
 
@@ -187,7 +186,7 @@ fn count(report: &mut Report, keeper: &Keeper) {
     strikes::add(&mut report.struck, &keeper.struck());
 }
 
-fn sum_up(report: &mut Report, stage: &Stage, plan: &Plan) {
+fn sum_up(report: &mut Report, stage: &Stage, plan: &Plan, jumped: usize) {
     let count = |query: &str| checks::sql(stage, query, |row| row.get::<_, i64>(0)).unwrap_or(-1) as u64;
     report.lost = count("SELECT count(*) FROM delivery WHERE lost = 1");
     report.dropped = count("SELECT ifnull(sum(generation), 0) FROM content");
@@ -196,7 +195,7 @@ fn sum_up(report: &mut Report, stage: &Stage, plan: &Plan) {
     let note = |report: &mut Report, what: &str, times: usize| {
         *report.struck.entry(what.to_owned()).or_default() += times as u64;
     };
-    note(report, "clock jump", plan.jumps.len());
+    note(report, "clock jump", jumped);
     note(report, "clock skew", usize::from(plan.profile.skew_ms != 0));
     note(report, "disk full", plan.full.len());
     note(report, "sink away", plan.sinks.iter().filter(|line| line.away.is_some()).count());
