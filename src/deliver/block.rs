@@ -3,23 +3,18 @@
 //! At most once an hour, whatever the sink does, and kept in the ledger with the event: a restart repeats nothing and forgets no end. What only
 //! the agent's own events ran into is not spoken of, so that no event about a blocked sink makes another one.
 
-use super::{Deliver, course::Course};
-use crate::{
-    agent::millis,
-    ledger::{BlockNews, BlockTold, LedgerError, Millis},
-    own_events,
-};
+use crate::ledger::{BlockNews, BlockTold, Millis};
 
 /// A time further ahead than any pause comes from a clock that was set back.
 const LONGEST: Millis = 3_600_000;
 
 /// What is known of a block, and what was said of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Block {
     /// Since when it is blocked, and why.
     begun: Option<(Millis, String)>,
     /// `None`: the ledger was not asked yet.
-    told: Option<BlockTold>,
+    pub told: Option<BlockTold>,
 }
 
 impl Block {
@@ -33,8 +28,14 @@ impl Block {
         self.begun = None;
     }
 
+    /// Whether the ledger is to be asked, or the sinks are to hear of it. `taken`: the sink has taken something in this life; before the first
+    /// attempt nothing is known.
+    pub fn is_due(&self, taken: bool, sink: &str, now: Millis) -> bool {
+        (self.begun.is_some() || taken) && self.told.is_none_or(|told| self.news(told, sink, now).is_some())
+    }
+
     /// What every sink is to hear now, when `told` is what they heard last.
-    fn news(&self, told: BlockTold, sink: &str, now: Millis) -> Option<BlockNews> {
+    pub fn news(&self, told: BlockTold, sink: &str, now: Millis) -> Option<BlockNews> {
         let (since, words) = match (&self.begun, told) {
             (Some((since, words)), BlockTold::Works { not_before })
                 if now >= not_before || not_before > now.saturating_add(LONGEST) =>
@@ -45,35 +46,5 @@ impl Block {
             _ => return None,
         };
         Some(BlockNews { sink: sink.to_owned(), since, words })
-    }
-}
-
-impl Deliver {
-    /// Says that this sink is blocked, or that it is over, when that is not said yet.
-    pub(super) async fn tell_block(&self, course: &mut Course) -> Result<(), LedgerError> {
-        // after a start nothing is known before the first attempt
-        if course.block.begun.is_none() && course.taken == 0 {
-            return Ok(());
-        }
-        match self.announce(course).await {
-            // it is said elsewhere that the ledger can't be written, and this is tried again
-            Err(error) if error.passes() => Ok(()),
-            other => other,
-        }
-    }
-
-    async fn announce(&self, course: &mut Course) -> Result<(), LedgerError> {
-        let told = match course.block.told {
-            Some(told) => told,
-            None => self.ledger.block_told(self.sink).await?,
-        };
-        course.block.told = Some(told);
-        let now = millis(&self.world);
-        let Some(news) = course.block.news(told, &self.name, now) else { return Ok(()) };
-        // until it is known that it was said, the ledger is asked
-        course.block.told = None;
-        self.ledger.announce_block(self.sink, &news, own_events::block_event(&news, now), now).await?;
-        self.activity.hints.deliver.notify_waiters();
-        Ok(())
     }
 }

@@ -68,7 +68,7 @@ impl Deliver {
             if *applied {
                 course.tracks.confirmed(step, made.contains(&step.content));
             } else {
-                course.tracks.forget(step.content);
+                course.tracks.refuted(step);
                 course.look();
             }
         }

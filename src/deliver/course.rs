@@ -12,6 +12,7 @@ use super::{
     confirm::Confirmed,
     flight::{Flight, Landing},
     room::Room,
+    tell::Told,
     track::Tracks,
     trust::Trust,
     turn::{Read, Turn},
@@ -41,6 +42,8 @@ pub(super) enum Event {
     Opened(Result<Arc<dyn Sink>, SinkError>),
     Read(Result<Read, LedgerError>),
     Confirmed(Result<Confirmed, LedgerError>),
+    /// The ledger knows what became of the sink; `None`: it can't be written.
+    Told(Result<Option<Told>, LedgerError>),
     /// The sink lets go of a batch.
     Permit(OwnedSemaphorePermit),
     /// A pause is over: after a failure, for a batch to fill up, for a message's time, for the ledger.
@@ -103,6 +106,7 @@ pub(super) struct Course {
     pub voice: Voice,
     /// What the ledger says of this sink: from an earlier life, not known.
     pub told: Option<Option<String>>,
+    pub telling: Option<BoxFuture<'static, Result<Option<Told>, LedgerError>>>,
 }
 
 impl Course {
@@ -142,6 +146,7 @@ impl Course {
             block: Block::default(),
             voice: Voice::default(),
             told: None,
+            telling: None,
         }
     }
 
@@ -158,6 +163,7 @@ impl Course {
             landing = self.flight.next() => Event::Landed(landing),
             lost = lost => Event::Lost(lost),
             confirmed = once(&mut self.confirming) => Event::Confirmed(confirmed),
+            told = once(&mut self.telling) => Event::Told(told),
             opened = once(&mut self.opening) => Event::Opened(opened),
             Some(permit) = once(&mut self.acquiring) => Event::Permit(permit),
             read = once(&mut self.reading) => Event::Read(read),

@@ -61,6 +61,11 @@ impl Deliver {
                 course.unwritten = confirmed.as_ref().map_or(true, |it| course.unwritten && it.full);
                 self.confirmed(course, confirmed?);
             }
+            Event::Told(told) => {
+                if let Some(told) = told? {
+                    self.told(course, told);
+                }
+            }
             Event::Permit(permit) => course.permit = Some(permit),
             Event::Watched(Some(what)) if course.ending.is_none() => course.ending = Some(Ending::Changed(what)),
             Event::Closed(clean) => {
@@ -352,23 +357,6 @@ impl Deliver {
         });
         self.say(course.voice.failed(verdict.blocked, &verdict.cause, delay, millis(&self.world)));
         Some(self.sleep(delay))
-    }
-
-    /// Writes into the ledger why this sink fails, or that it does not, when that has changed: `status` is another process.
-    pub(super) async fn tell(&self, course: &mut Course) -> Result<(), LedgerError> {
-        let words = self.activity.sink_error(&self.name);
-        // nothing is known before the first attempt
-        let unknown = words.is_none() && course.taken == 0 && course.told.is_none();
-        if unknown || course.told.as_ref() == Some(&words) {
-            return Ok(());
-        }
-        match self.ledger.trouble("sink", self.name.clone(), words.clone(), millis(&self.world)).await {
-            Ok(()) => course.told = Some(words),
-            // it is said elsewhere that the ledger can't be written
-            Err(error) if error.passes() => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ mod landing;
 mod room;
 mod start;
 mod stopping;
+mod tell;
 mod track;
 mod trust;
 mod turn;
@@ -92,8 +93,9 @@ impl Deliver {
             self.start(course)?;
             // after a failure was weighed, which is done in `start` once nothing runs any more
             self.say_due(course);
-            self.tell_block(course).await?;
-            self.tell(course).await?;
+            if course.telling.is_none() {
+                course.telling = self.tell(course);
+            }
             let event = tokio::select! {
                 biased;
                 () = stop.wait() => return Ok(()),

@@ -34,7 +34,9 @@ impl Deliver {
                 () = &mut time => break,
             };
             match event {
-                Event::Landed(_) | Event::Lost(_) | Event::Confirmed(Ok(_)) => self.happened(course, event)?,
+                Event::Landed(_) | Event::Lost(_) | Event::Closed(_) | Event::Confirmed(Ok(_)) => {
+                    self.happened(course, event)?
+                }
                 // said already, and what is not confirmed is sent again
                 Event::Confirmed(Err(error)) if error.passes() => return Ok(()),
                 Event::Confirmed(Err(error)) => return Err(error),
@@ -43,7 +45,8 @@ impl Deliver {
         }
         let failed = matches!(course.ending, Some(Ending::Failed(_))) || course.flight.running() > 0;
         let Some(open) = course.open.as_mut().filter(|_| !failed) else { return self.last(course).await };
-        let closing = self.close(std::sync::Arc::clone(&open.sink));
+        // it may be closed already, to be opened anew
+        let closing = course.closing.take().unwrap_or_else(|| self.close(std::sync::Arc::clone(&open.sink)));
         let clean = tokio::select! {
             biased;
             // a connection that is gone settles nothing, whatever a close makes of it

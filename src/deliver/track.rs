@@ -352,8 +352,15 @@ impl Tracks {
         }
     }
 
-    /// The ledger knows the content otherwise now (lost, or its body dropped): nothing of it is remembered.
-    pub fn forget(&mut self, content: i64) {
+    /// The ledger knows the content otherwise now (lost, or its body dropped): nothing of it is remembered, but what is of its next body already.
+    pub fn refuted(&mut self, step: &Progress) {
+        if self.tracks.get(&step.content).is_some_and(|track| track.generation == step.generation) {
+            self.forget(step.content);
+        }
+    }
+
+    /// Nothing of this content is remembered.
+    fn forget(&mut self, content: i64) {
         if let Some(track) = self.tracks.remove(&content) {
             self.positions -= track.states.len();
         }

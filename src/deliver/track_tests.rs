@@ -141,6 +141,20 @@ fn what_was_made_before_a_confirmation_is_waited_for_when_it_goes_out_after_it()
 }
 
 #[test]
+fn what_is_confirmed_of_a_body_that_was_dropped_forgets_nothing_of_the_next_one() {
+    let (mut tracks, keys) = started(1);
+    assert!(tracks.refuse(keys[0], &"no such field".into()));
+    let (progress, _) = tracks.ready(false, 100);
+    assert_eq!(tracks.admit(7, progress[0].generation + 1, 0, 0), Admitted::Yes);
+    let key = tracks.start(7, 0, None).expect("it is the next");
+    tracks.refuted(&progress[0]);
+    assert!(tracks.taken(key), "else it would go out again");
+    let (next, _) = tracks.ready(false, 100);
+    tracks.refuted(&next[0]);
+    assert_eq!((tracks.positions(), tracks.begun(0, false)), (0, vec![]));
+}
+
+#[test]
 fn a_clock_set_back_by_a_day_keeps_nothing_waiting() {
     let (mut tracks, keys) = started(1);
     let day = 24 * 3_600_000;

@@ -38,6 +38,9 @@ pub struct Destination {
     poison: Arc<Mutex<Option<Poison>>>,
     lossy: Arc<Mutex<Option<Lossy>>>,
     opening: Arc<Mutex<Duration>>,
+    answering: Arc<Mutex<Duration>>,
+    closing: Arc<Mutex<Duration>>,
+    closes: Arc<AtomicU64>,
     tokens: Arc<Mutex<Vec<String>>>,
     /// So many of the messages that were ever offered are refused by name, and which these are.
     first: Arc<Mutex<(usize, Vec<EventId>)>>,
@@ -119,6 +122,21 @@ impl Destination {
     /// It takes so long to be opened from now on.
     pub fn opens_within(&self, time: Duration) {
         *self.opening.lock().unwrap() = time;
+    }
+
+    /// Two answers of three take so long from now on, in two steps; the others are quick.
+    pub fn answers_within(&self, time: Duration) {
+        *self.answering.lock().unwrap() = time;
+    }
+
+    /// It takes so long to be closed from now on.
+    pub fn closes_within(&self, time: Duration) {
+        *self.closing.lock().unwrap() = time;
+    }
+
+    /// How many closes have begun.
+    pub fn closes(&self) -> u64 {
+        self.closes.load(Ordering::Relaxed)
     }
 
     /// Reads nothing from now on, or everything again.
@@ -219,7 +237,8 @@ impl CheckedSink for Shaky {
         }
         let opening = *self.destination.opening.lock().unwrap();
         pass(opening).await;
-        Ok(Arc::new(Open { destination: self.destination.clone(), faulty: self.faulty, lost: Notify::new() }))
+        let (destination, faulty) = (self.destination.clone(), self.faulty);
+        Ok(Arc::new(Open { destination, faulty, lost: Notify::new(), closed: AtomicBool::new(false) }))
     }
 }
 
@@ -227,6 +246,8 @@ struct Open {
     destination: Destination,
     faulty: bool,
     lost: Notify,
+    /// A close has begun; a second one proves nothing.
+    closed: AtomicBool,
 }
 
 impl Open {
@@ -255,6 +276,12 @@ impl Sink for Open {
     }
 
     async fn close(&self) -> Result<(), Cause> {
+        self.destination.closes.fetch_add(1, Ordering::Relaxed);
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return Err("it was closed before".into());
+        }
+        let closing = *self.destination.closing.lock().unwrap();
+        pass(closing).await;
         let deaf = *self.destination.deaf.lock().unwrap();
         match deaf {
             None => Ok(()),
@@ -319,6 +346,11 @@ impl Sink for Open {
             };
         }
         self.take(&batch);
+        let answering = *self.destination.answering.lock().unwrap();
+        // as a client that has more to do than to wait once
+        for step in if call.is_multiple_of(3) { [answering / 100; 2] } else { [answering / 2; 2] } {
+            pass(step).await;
+        }
         Ok(())
     }
 }

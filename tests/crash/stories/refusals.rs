@@ -1,6 +1,6 @@
 //! Messages that a sink will never take, and sinks whose `Ok` is disproved.
 
-use std::{cell::Cell, collections::BTreeSet, time::Duration};
+use std::{cell::Cell, collections::BTreeSet, sync::Arc, time::Duration};
 
 use auditferry::ledger::{Selection, Wanted};
 use auditferry_contract::EventId;
@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use super::{DAY, HOUR, MINUTE, after, arrived_once, books, calm, live, live_until_settled, published};
 use crate::{
     checks,
+    keeper::Keeper,
     sinks::{Deaf, Lossy, Poison, Says},
     stage::{SinkPlan, Stage},
 };
@@ -216,6 +217,34 @@ fn a_sink_is_opened_anew_when_its_secret_has_changed() {
     assert_eq!(stage.destinations["siem"].tokens(), ["first", "second"], "once each");
     arrived_once(&stage, "siem");
     assert_eq!(stage.destinations["siem"].failures.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+/// What was sent before has not settled when the secret changes, and the stop comes while the sink is being closed for that.
+#[test]
+fn a_stop_while_a_sink_is_closed_to_be_opened_anew_repeats_nothing() {
+    let mut profile = calm(Duration::from_secs(1), MINUTE);
+    profile.tenants[0].records_per_content = 1;
+    profile.tenants[0].end = Some(after(&profile, 4 * MINUTE));
+    let mut stage = Stage::new(profile);
+    stage.start = MINUTE;
+    (stage.poll, stage.look) = (Duration::from_secs(5), Duration::from_secs(1));
+    let sinks = [SinkPlan { token: true, settle: Duration::from_secs(10), ..SinkPlan::fake("siem") }];
+    let siem = stage.destination("siem");
+    siem.closes_within(Duration::from_secs(3));
+    let (begun, open) = (stage.now(), Cell::new(0));
+    let over = |stage: &Stage| {
+        if stage.now() > begun + 60_000 {
+            *stage.token.lock().unwrap() = "second".into();
+        }
+        open.set(checks::unconfirmed(stage, &sinks[0], true).unwrap());
+        siem.closes() > 0
+    };
+    stage.live(&Arc::new(Keeper::new(None, None)), &sinks, HOUR, over).expect("the agent never ends by itself");
+    println!("{} records were not confirmed when it was stopped", open.get());
+    assert!(open.get() > 0 && siem.closes() == 1);
+    stage.look = MINUTE;
+    live_until_settled(&mut stage, &sinks, 10 * MINUTE, HOUR);
+    arrived_once(&stage, "siem");
 }
 
 #[test]

@@ -231,3 +231,22 @@ fn a_batch_that_waits_for_its_sink_to_be_opened_goes_out_once() {
     assert_eq!(missing(&stage, "siem", &published(&stage)), Vec::<String>::new());
     arrived_once(&stage, "siem");
 }
+
+/// That a sink works is written down when it takes its first batch; the ledger is slow over it, and what else is out is answered meanwhile.
+#[test]
+fn answers_are_heard_while_the_ledger_is_told_of_the_sink() {
+    let mut profile = calm(10 * MINUTE, 4 * HOUR);
+    profile.tenants[0].records_per_content = 20;
+    profile.tenants[0].end = Some(after(&profile, HOUR));
+    let mut stage = Stage::new(profile);
+    stage.start = 4 * HOUR;
+    let slow =
+        Broken { from: stage.now(), until: Millis::MAX, call: "trouble", every: 1, fault: LedgerFault::Slow(MINUTE) };
+    let keeper = Arc::new(Keeper::with(Kill::Never, None, Some(Watch { broken: vec![slow], ..Watch::of(&stage) })));
+    let sinks = [SinkPlan::fake("siem")];
+    stage.destination("siem").answers_within(Duration::from_secs(15));
+    stage.live(&keeper, &sinks, 3 * HOUR, |_| false).unwrap();
+    assert!(keeper.troubled(), "the ledger was slow over nothing");
+    assert_eq!(missing(&stage, "siem", &published(&stage)), Vec::<String>::new());
+    arrived_once(&stage, "siem");
+}
