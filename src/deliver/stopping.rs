@@ -12,6 +12,8 @@ use crate::ledger::LedgerError;
 const ANSWERS: Duration = Duration::from_millis(7500);
 /// The same for a sink whose close takes part of the time.
 const ANSWERS_BEFORE_CLOSE: Duration = Duration::from_millis(2500);
+/// And what the ledger is being told of the sink for this long: a ledger that can't be written would take much longer.
+const TELLING: Duration = Duration::from_millis(500);
 
 impl Deliver {
     /// Ends this loop. What does not end in time is sent again after the next start.
@@ -39,8 +41,15 @@ impl Deliver {
                 }
                 // said already, and what is not confirmed is sent again
                 Event::Confirmed(Err(error)) if error.passes() => return Ok(()),
-                Event::Confirmed(Err(error)) => return Err(error),
+                Event::Confirmed(Err(error)) | Event::Told(Err(error)) => return Err(error),
                 _ => {}
+            }
+        }
+        if let Some(telling) = course.telling.take() {
+            tokio::select! {
+                biased;
+                told = telling => drop(told?),
+                () = self.sleep(TELLING) => {}
             }
         }
         let failed = matches!(course.ending, Some(Ending::Failed(_))) || course.flight.running() > 0;

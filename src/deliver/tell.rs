@@ -41,15 +41,15 @@ impl Deliver {
         Some(
             async move {
                 let telling = async {
+                    if let Some(words) = &trouble {
+                        ledger.trouble("sink", name.clone(), words.clone(), millis(&world)).await?;
+                    }
                     let block = match about_block {
                         true => {
                             announce(&world, &ledger, sink, &name, &block, || hints.deliver.notify_waiters()).await?
                         }
                         false => block.told,
                     };
-                    if let Some(words) = &trouble {
-                        ledger.trouble("sink", name, words.clone(), millis(&world)).await?;
-                    }
                     Ok(Told { block, trouble })
                 };
                 match telling.await {

@@ -228,6 +228,7 @@ fn a_batch_that_waits_for_its_sink_to_be_opened_goes_out_once() {
     stage.destination("siem").opens_within(Duration::from_secs(5));
     stage.live(&keeper, &sinks, 3 * HOUR, |_| false).unwrap();
     println!("{} taken in {} calls", stage.taken("siem").len(), stage.destinations["siem"].calls());
+    assert!(keeper.troubled(), "the ledger was slow over nothing");
     assert_eq!(missing(&stage, "siem", &published(&stage)), Vec::<String>::new());
     arrived_once(&stage, "siem");
 }
