@@ -109,8 +109,9 @@ impl Ledger {
         underway: Underway,
         now: Millis,
     ) -> Result<Option<(i64, u64)>, LedgerError> {
+        let begun = self.engine.mutant("a body that a sink has begun is dropped");
         self.write("drop body", move |connection| {
-            let Some((content, bytes)) = last(connection, sink, share, now, &underway)? else { return Ok(None) };
+            let Some((content, bytes)) = last(connection, sink, share, now, begun, &underway)? else { return Ok(None) };
             connection
                 .prepare_cached("UPDATE sink SET ahead = ahead - ?2 WHERE id IN (SELECT sink FROM delivery WHERE content = ?1 AND lost = 0)")?
                 .execute([content, bytes])?;
@@ -128,26 +129,27 @@ impl Ledger {
 /// So many bodies in a row that a sink begins with at this moment, and the next drop comes later: a transaction must not take long.
 const TRIES: u32 = 20;
 
-/// The last body that may be dropped, and its bytes.
+/// The last body that may be dropped, and its bytes. `begun`: also one that a sink has begun, which no agent does.
 fn last(
     connection: &Connection,
     sink: i64,
     share: u64,
     now: Millis,
+    begun: bool,
     underway: &Underway,
 ) -> rusqlite::Result<Option<(i64, i64)>> {
     let mut statement = connection.prepare_cached(
         "SELECT c.id, c.bytes FROM delivery d JOIN content c ON c.id = d.content JOIN stream s ON s.id = c.stream
          WHERE d.sink = ?1 AND d.ready = 1 AND d.lost = 0 AND s.origin = 'listed' AND s.configured = 1 AND c.expires > ?3
            AND c.id NOT IN (SELECT value FROM json_each(?4))
-           AND NOT EXISTS (SELECT 1 FROM delivery o WHERE o.content = c.id AND o.lost = 0 AND o.progress > 0)
+           AND (?5 OR NOT EXISTS (SELECT 1 FROM delivery o WHERE o.content = c.id AND o.lost = 0 AND o.progress > 0))
            AND NOT EXISTS (SELECT 1 FROM delivery o JOIN sink k ON k.id = o.sink WHERE o.content = c.id AND o.lost = 0 AND (k.ahead < ?2 OR k.ahead <= c.bytes))
          ORDER BY d.created DESC, d.content DESC LIMIT 1",
     )?;
     for _ in 0..TRIES {
         let held = format!("{:?}", underway.held());
         let found = statement
-            .query_row(params![sink, share as i64, now, held], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))
+            .query_row(params![sink, share as i64, now, held, begun], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))
             .optional()?;
         match found {
             // somebody began with it in this moment

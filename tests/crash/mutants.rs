@@ -4,12 +4,12 @@ use auditferry::world::LedgerFault;
 
 use crate::{
     Run, scenario, seeds,
-    stories::slow::confirmations_fail,
+    stories::{bodies::begun_bodies, slow::confirmations_fail},
     touched::{COUNTS_SHORT, LOST_BESIDE},
 };
 
 /// Every fault that must be noticed, the invariants of which one must name it, and a seed that is known to show it soon.
-const MUTANTS: [(&str, &[&str], Option<u64>); 21] = [
+const MUTANTS: [(&str, &[&str], Option<u64>); 22] = [
     ("cursor moved with the first page", &["I1"], Some(10)),
     ("no overlap", &["I3"], None),
     ("confirm before deliver", &["I2", "I3"], None),
@@ -27,6 +27,7 @@ const MUTANTS: [(&str, &[&str], Option<u64>); 21] = [
     ("new ids of a changed body are not owed", &["I2", "I3"], None),
     ("a subscription that was off is no gap", &["I3"], None),
     ("no body is dropped", &["I6"], None),
+    ("a body that a sink has begun is dropped", &["I2", "I3"], None),
     ("what is lost is no gap", &["I2", "I3"], Some(14)),
     (LOST_BESIDE, &["I3"], Some(33)),
     (COUNTS_SHORT, &["I3"], None),
@@ -73,7 +74,10 @@ fn catch(mutant: &'static str, known: Option<u64>) -> Option<(String, String)> {
     // what fails without the fault, too, would prove nothing
     let known = known.filter(|seed| seeds::run::run(*seed, None).is_ok());
     let story = || {
-        Some(("story of confirmations that fail".into(), confirmations_fail(LedgerFault::Commit, Some(mutant)).err()?))
+        let begun = || Some(("story of begun bodies", begun_bodies(Some(mutant)).err()?));
+        let fails =
+            || Some(("story of confirmations that fail", confirmations_fail(LedgerFault::Commit, Some(mutant)).err()?));
+        fails().or_else(begun).map(|(place, words)| (place.to_owned(), words))
     };
     let caught = known.and_then(seed).or_else(|| SCENARIOS.iter().find_map(whole)).or_else(story);
     let caught = caught.or_else(|| (1..=seeds_played()).find_map(seed));

@@ -1,7 +1,7 @@
 //! One story each: what an operator is promised, told on the crash test's stage (real agent, simulated service, paused clock).
 
 mod blocked;
-mod bodies;
+pub mod bodies;
 mod clocks;
 mod disk;
 mod doors;

@@ -1,6 +1,6 @@
 //! Bodies that can't be had, can't be read, or change.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use auditferry::{
     ledger::Millis,
@@ -10,7 +10,10 @@ use auditferry::{
 use super::{HOUR, MINUTE, after, arrived_once, books, calm, live_until_settled, missing, odd, published};
 use crate::{
     checks,
+    keeper::{Keeper, Kill, Watch},
+    sinks::{Poison, Says},
     stage::{SinkPlan, Stage},
+    touched::Touched,
 };
 
 #[test]
@@ -109,4 +112,44 @@ fn a_body_that_was_dropped_and_differs_when_fetched_again_owes_what_is_new_and_n
     assert_eq!(gone, differing, "one record of each is gone");
     arrived_once(&stage, "siem");
     arrived_once(&stage, "lake");
+}
+
+#[test]
+fn bodies_that_a_sink_has_begun_stay_though_they_are_many_and_come_in_another_order_again() {
+    begun_bodies(None).unwrap();
+}
+
+/// A message of most contents is not taken for hours, and what lies behind it is: bodies that are begun and wait are more than the budget.
+pub fn begun_bodies(mutant: Option<&'static str>) -> Result<(), String> {
+    let mut profile = calm(5 * MINUTE, 6 * HOUR);
+    profile.tenants[0].records_per_content = 20;
+    profile.tenants[0].end = Some(after(&profile, HOUR));
+    profile.tenants[0].faults.contents = vec![odd(When::ALWAYS, Odd::Reordered)];
+    let mut stage = Stage::new(profile);
+    stage.start = 6 * HOUR;
+    stage.body_budget = 40_000;
+    let sinks = [SinkPlan::fake("siem")];
+    let siem = stage.destination("siem");
+    siem.poison(Some(Poison { every: 16, says: Says::Alone }));
+    for hours in [1, 6] {
+        let watch = Watch { touched: Some(Touched::begin(&stage, &sinks)), ..Watch::of(&stage) };
+        let keeper = Arc::new(Keeper::with(Kill::Never, mutant, Some(watch)));
+        let over = |stage: &Stage| hours > 1 && crate::scenario::owed(stage) == 0;
+        let lived = stage.live(&keeper, &sinks, hours * HOUR, over);
+        if let Some(words) = keeper.violation() {
+            return Err(words);
+        }
+        lived.map_err(|error| format!("the agent ended: {error}"))?;
+        checks::always(&stage, &sinks)?;
+        let begun = "SELECT count(*) FROM delivery WHERE lost = 0 AND progress > 0";
+        let begun: i64 = checks::sql(&stage, begun, |row| row.get(0))?;
+        let dropped: i64 = checks::sql(&stage, "SELECT sum(generation) FROM content", |row| row.get(0))?;
+        println!("{begun} bodies are begun, {dropped} were dropped");
+        assert_eq!(hours == 1, begun > 0, "the story is of begun bodies");
+        assert!(dropped > 0, "and of a budget that is too small");
+        // what was taken behind what was not comes again after a stop
+        siem.may_repeat(checks::unconfirmed(&stage, &sinks[0], true)?);
+        siem.poison(None);
+    }
+    checks::at_the_end(&stage, &sinks, 0)
 }
