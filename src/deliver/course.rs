@@ -106,6 +106,7 @@ pub(super) struct Course {
     pub voice: Voice,
     /// What the ledger says of this sink: from an earlier life, not known.
     pub told: Option<Option<String>>,
+    /// The ledger is being told what it does not know of this sink, beside all else.
     pub telling: Option<BoxFuture<'static, Result<Option<Told>, LedgerError>>>,
 }
 

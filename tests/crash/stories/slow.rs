@@ -17,7 +17,7 @@ use crate::{
     checks,
     keeper::{Broken, Keeper, Kill, Watch},
     seeds::moody::{Mood, Script},
-    sinks::{BATCH, IN_FLIGHT, Lossy},
+    sinks::{BATCH, Destination, IN_FLIGHT, Lossy},
     stage::{SinkPlan, Stage},
 };
 
@@ -211,43 +211,35 @@ fn what_is_stored_goes_out_within_seconds_though_it_comes_while_the_ledger_is_re
     }
 }
 
-/// The peer ends each connection in an orderly way and has what was sent; the next batch is made, and waits for the new connection, when what was
-/// taken before is confirmed.
-#[test]
-fn a_batch_that_waits_for_its_sink_to_be_opened_goes_out_once() {
+/// For three hours this call of the ledger is slow, and all that is published arrives once.
+fn all_arrives_once_though_slow(call: &'static str, by: Duration, siem: impl FnOnce(&Destination)) {
     let mut profile = calm(10 * MINUTE, 4 * HOUR);
     profile.tenants[0].records_per_content = 20;
     profile.tenants[0].end = Some(after(&profile, HOUR));
     let mut stage = Stage::new(profile);
     stage.start = 4 * HOUR;
-    let fault = LedgerFault::Slow(Duration::from_secs(3));
-    let slow = Broken { from: stage.now(), until: Millis::MAX, call: "confirm", every: 1, fault };
+    let slow = Broken { from: stage.now(), until: Millis::MAX, call, every: 1, fault: LedgerFault::Slow(by) };
     let keeper = Arc::new(Keeper::with(Kill::Never, None, Some(Watch { broken: vec![slow], ..Watch::of(&stage) })));
-    let sinks = [SinkPlan::fake("siem")];
-    stage.destination("siem").lossy(Some(Lossy { every: 1, orderly: true }));
-    stage.destination("siem").opens_within(Duration::from_secs(5));
-    stage.live(&keeper, &sinks, 3 * HOUR, |_| false).unwrap();
+    siem(&stage.destination("siem"));
+    stage.live(&keeper, &[SinkPlan::fake("siem")], 3 * HOUR, |_| false).unwrap();
     println!("{} taken in {} calls", stage.taken("siem").len(), stage.destinations["siem"].calls());
     assert!(keeper.troubled(), "the ledger was slow over nothing");
     assert_eq!(missing(&stage, "siem", &published(&stage)), Vec::<String>::new());
     arrived_once(&stage, "siem");
 }
 
+/// The peer ends each connection in an orderly way and has what was sent; the next batch is made, and waits for the new connection, when what was
+/// taken before is confirmed.
+#[test]
+fn a_batch_that_waits_for_its_sink_to_be_opened_goes_out_once() {
+    all_arrives_once_though_slow("confirm", Duration::from_secs(3), |siem| {
+        siem.lossy(Some(Lossy { every: 1, orderly: true }));
+        siem.opens_within(Duration::from_secs(5));
+    });
+}
+
 /// That a sink works is written down when it takes its first batch; the ledger is slow over it, and what else is out is answered meanwhile.
 #[test]
 fn answers_are_heard_while_the_ledger_is_told_of_the_sink() {
-    let mut profile = calm(10 * MINUTE, 4 * HOUR);
-    profile.tenants[0].records_per_content = 20;
-    profile.tenants[0].end = Some(after(&profile, HOUR));
-    let mut stage = Stage::new(profile);
-    stage.start = 4 * HOUR;
-    let slow =
-        Broken { from: stage.now(), until: Millis::MAX, call: "trouble", every: 1, fault: LedgerFault::Slow(MINUTE) };
-    let keeper = Arc::new(Keeper::with(Kill::Never, None, Some(Watch { broken: vec![slow], ..Watch::of(&stage) })));
-    let sinks = [SinkPlan::fake("siem")];
-    stage.destination("siem").answers_within(Duration::from_secs(15));
-    stage.live(&keeper, &sinks, 3 * HOUR, |_| false).unwrap();
-    assert!(keeper.troubled(), "the ledger was slow over nothing");
-    assert_eq!(missing(&stage, "siem", &published(&stage)), Vec::<String>::new());
-    arrived_once(&stage, "siem");
+    all_arrives_once_though_slow("trouble", MINUTE, |siem| siem.answers_within(Duration::from_secs(15)));
 }
